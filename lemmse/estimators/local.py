@@ -1,0 +1,286 @@
+"""Estimators that see, at each pixel, only a patch: local MMSE and LE-MMSE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..operators import Identity
+from ..operators import preinverse as make_preinverse
+from ..patches import LocationGroup, check_patch_size, extract, location_groups, merge_equal
+from ..reduction import Index, Keys, State, Stream, combine, reduce
+from .base import Estimator, log_normaliser, precise
+from .whole import IMAGES_AT_ONCE, apply_preinverse
+
+CHUNK_BYTES = 1 << 25  # of one chunk of streamed keys, in float64
+LEAST_INDEXED = 1 << 14  # fewer keys than this are faster streamed than indexed
+
+
+class _Local(Estimator):
+    """What `LocalMMSE` and `LEMMSE` share: patches of z = B y, whitened group by group."""
+
+    def __init__(self, images, operator, preinverse, patch_size, regularisation, dtype):
+        super().__init__(images, operator, dtype)
+        check_patch_size(patch_size, self.image_shape[1:])
+        self.patch_size = patch_size
+        self.preinverse = make_preinverse(
+            self.operator, preinverse, self.image_shape, regularisation
+        )
+
+    @cached_property
+    def groups(self) -> list[LocationGroup]:
+        """The locations, grouped by the subspace of their noise."""
+        groups = location_groups(self.preinverse.noise, self.patch_size, self.image_shape)
+        return [self._centred(group.to(self.images.device)) for group in groups]
+
+    def _centred(self, group: LocationGroup) -> LocationGroup:
+        """Centres a group that whitens at the mean of its patches (in some of the images)."""
+        if group.matrix is None:
+            return group
+        patches = extract(self._seen[:IMAGES_AT_ONCE], self.patch_size, group.locations)
+        return replace(group, centre=patches.mean((0, 1)))
+
+    @cached_property
+    def _seen(self) -> Tensor:
+        """B A x of all training images, (n, C, H, W): what patches are cut from."""
+        high = precise(self.images.device)
+
+        def through(x: Tensor) -> Tensor:
+            return self.preinverse.apply(self.operator.A(x.to(high)))
+
+        parts = self.images.split(IMAGES_AT_ONCE)
+        if isinstance(self.operator, Identity) and all(
+            torch.equal(through(x), x.to(high)) for x in parts
+        ):
+            return self.images
+        return torch.cat([through(x) for x in parts])
+
+    def _patches(self, y: Tensor, locations: Tensor) -> Tensor:
+        z = apply_preinverse(self.preinverse, y, self.image_shape)
+        return extract(z, self.patch_size, locations)
+
+    def _chunks(self, group: LocationGroup, which: slice) -> Iterator[Keys]:
+        """The keys of some locations of a group, chunk by chunk of images.
+
+        Yields keys (n, l, r), values (n, l, C) and sources (n, l).
+        """
+        locations = group.locations[which]
+        pixels = self.image_shape[1] * self.image_shape[2]
+        whole = len(locations) == pixels
+        bytes_an_image = 8 * len(locations) * self.image_shape[0] * self.patch_size**2
+        step = max(1, CHUNK_BYTES // bytes_an_image)
+        for start in range(0, len(self.images), step):
+            part = slice(start, start + step)
+            patches = extract(self._seen[part], self.patch_size, None if whole else locations)
+            values = self.images[part].flatten(2).mT
+            sources = self.image_ids[part, None] * pixels + locations
+            yield Keys(
+                group.whiten(patches, which).to(self.dtype),
+                (values if whole else values[:, locations]).to(self.dtype),
+                sources,
+            )
+
+    def _in_order(self, states: list[State]) -> State:
+        """States of the groups, (B, L) each, as one state of all pixels, (B, H*W)."""
+        order = torch.argsort(torch.cat([group.locations for group in self.groups]))
+        return combine(states, lambda field: torch.cat(field, 1)[:, order])
+
+
+class LocalMMSE(_Local):
+    r"""The best estimator that computes each pixel from its own patch of z = B y.
+
+    .. math:: \hat x[n] = \sum_k w_{k} x_k[n], \qquad
+        w_{k} \propto \mathcal N(\Pi_n z;\; Q_n A x_k,\, \sigma^2 Q_n Q_n^T), \qquad Q_n = \Pi_n B
+
+    Each pixel has a function of its own: only the patches at the same place of the training images
+    count.
+
+    Args:
+        images: training images, (N, C, H, W).
+        operator: the forward operator A; None is denoising.
+        preinverse: B, as in `operators.preinverse`.
+        patch_size: P, odd.
+        regularisation: lambda of the Tikhonov inverse.
+        dtype: as for `MMSE`.
+
+    Raises:
+        ValueError: if the images are not a non-empty, finite batch, do not fit the operator, the
+            patch does not fit the image, or B does not suit the operator.
+
+    Source: [LE], local MMSE.
+
+    Example:
+        >>> x = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        >>> LocalMMSE(x, patch_size=3)(x[:2], 0.1).shape
+        torch.Size([2, 1, 8, 8])
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        operator: object = None,
+        preinverse: object = None,
+        patch_size: int = 5,
+        *,
+        regularisation: float = 0.01,
+        dtype: torch.dtype = torch.float32,
+    ):
+        super().__init__(images, operator, preinverse, patch_size, regularisation, dtype)
+
+    def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
+        states = [self._evaluate_group(group, y, sigma, details) for group in self.groups]
+        return self._in_order(states)
+
+    def _evaluate_group(self, group, y, sigma, details) -> State:
+        patches = self._patches(y, group.locations)
+        # Few enough locations at once that a chunk of their keys is small.
+        step = max(1, (1 << 22) // (len(self.images) * max(1, group.rank)))
+        states = []
+        for start in range(0, len(group.locations), step):
+            which = slice(start, start + step)
+            queries = group.whiten(patches[:, which], which).transpose(0, 1)
+            source = Stream(lambda which=which: map(_by_location, self._chunks(group, which)))
+            state = reduce(queries, sigma.square().reciprocal(), source, details)
+            log_pdet = group.log_pdet if group.shared else group.log_pdet[which]
+            constant = log_normaliser(
+                group.rank, log_pdet.to(sigma)[:, None], sigma[None, :], self.total_images
+            )
+            states.append(combine([state.shift(constant)], lambda field: field[0].transpose(0, 1)))
+        return combine(states, lambda field: torch.cat(field, 1))
+
+
+class LEMMSE(_Local):
+    r"""The best estimator that applies one and the same function to every patch of z = B y.
+
+    .. math:: \hat x[n] = f(\Pi_n z), \qquad
+        f(v) = \sum_{k, n'} w_{k, n'}(v)\, x_k[n'], \qquad
+        w_{k, n'}(v) \propto \mathcal N(v;\; Q_{n'} A x_k,\, \sigma^2 Q_{n'} Q_{n'}^T)
+
+    with :math:`Q_{n'} = \Pi_{n'} B`: an average over all pixels of all training images. Where
+    :math:`Q_{n'}` is not onto, only the n' of the same subspace as n count (the minimal-rank rule,
+    see `patches.LocationGroup`).
+
+    Args:
+        images: training images, (N, C, H, W).
+        operator: the forward operator A; None is denoising.
+        preinverse: B, as in `operators.preinverse`: None for the physics-agnostic estimator.
+        patch_size: P, odd.
+        regularisation: lambda of the Tikhonov inverse.
+        dtype: precision of the keys; the work is done in it wherever that is exact to 1e-4.
+        tolerance: fraction of the total weight that may be skipped, with a certificate.
+        exact: skip nothing, the same as ``tolerance=0``.
+        memory: bytes that prepared keys may take; a larger set is streamed at every call.
+
+    Raises:
+        ValueError: as for `LocalMMSE`, or if the tolerance is not in [0, 1) or memory negative.
+
+    Source: [LE], the LE-MMSE theorem.
+
+    Example:
+        >>> x = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        >>> estimate = LEMMSE(x, patch_size=3)
+        >>> y = x[:2] + 0.1 * torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+        >>> torch.allclose(estimate(y.roll(2, -1), 0.1), estimate(y, 0.1).roll(2, -1), atol=1e-5)
+        True
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        operator: object = None,
+        preinverse: object = None,
+        patch_size: int = 5,
+        *,
+        regularisation: float = 0.01,
+        dtype: torch.dtype = torch.float32,
+        tolerance: float = 1e-6,
+        exact: bool = False,
+        memory: int = 1 << 30,
+    ):
+        super().__init__(images, operator, preinverse, patch_size, regularisation, dtype)
+        if not 0 <= tolerance < 1:
+            raise ValueError(f"expected tolerance in [0, 1), got {tolerance!r}")
+        if memory < 0:
+            raise ValueError(f"expected memory >= 0 bytes, got {memory!r}")
+        self.tolerance = 0.0 if exact else tolerance
+        self.memory = memory
+
+    def prepare(self) -> LEMMSE:
+        """Builds the keys now instead of at the first call, and returns the estimator."""
+        self._sources  # noqa: B018
+        return self
+
+    @cached_property
+    def _sources(self) -> list:
+        """For each group one source of keys; for locations whitened each its own way, a list."""
+        itemsize = torch.finfo(self.dtype).bits // 8
+        free = self.memory
+        sources = []
+        for group in self.groups:
+            m = len(group.locations) * len(self.images)
+            size = m * group.rank * itemsize
+            if group.shared and m >= LEAST_INDEXED and size <= free:
+                free -= size
+                sources.append([(slice(None), self._index(group))])
+            else:
+                sources.append([(which, self._stream(group, which)) for which in _parts(group)])
+        return sources
+
+    def _stream(self, group: LocationGroup, which: slice) -> Stream:
+        return Stream(lambda: map(_flat, self._chunks(group, which)))
+
+    def _index(self, group: LocationGroup) -> Index:
+        chunks = [_flat(chunk) for chunk in self._chunks(group, slice(None))]
+        keys = torch.cat([chunk.keys for chunk in chunks])
+        values = torch.cat([chunk.values for chunk in chunks])
+        sources = torch.cat([chunk.sources for chunk in chunks])
+        del chunks
+        c = values.shape[1]
+        merged = merge_equal(keys, torch.cat([values, values.square()], 1))
+        means, squares = merged.values[:, :c], merged.values[:, c:]
+        first = sources[merged.first]
+        return Index(Keys(merged.keys, means, first, merged.counts, squares), self.tolerance)
+
+    def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
+        states = []
+        for group, sources in zip(self.groups, self._sources, strict=True):
+            patches = self._patches(y, group.locations)
+            states.append(self._evaluate_group(group, sources, patches, sigma, details))
+        return self._in_order(states)
+
+    def _evaluate_group(self, group, sources, patches, sigma, details) -> State:
+        """The state of the group's locations, (B, L), over its sources."""
+        batch, count, _ = patches.shape
+        level = sigma[:, None].expand(batch, count).reshape(-1)
+        samples = self.total_images * self.image_shape[1] * self.image_shape[2]
+        merged = None
+        for which, source in sources:
+            queries = group.whiten_as(patches.flatten(0, 1), which)
+            state = reduce(queries, level.square().reciprocal(), source, details)
+            log_pdet = group.log_pdet[which].to(level)
+            state = state.shift(log_normaliser(group.rank, log_pdet, level, samples))
+            merged = state if merged is None else merged.merge(state)
+        return combine([merged], lambda field: field[0].unflatten(0, (batch, count)))
+
+
+def _parts(group: LocationGroup) -> list[slice]:
+    """Parts of a group that share a whitening: all of it, or its locations one by one."""
+    if group.shared:
+        return [slice(None)]
+    return [slice(i, i + 1) for i in range(len(group.locations))]
+
+
+def _flat(chunk: Keys) -> Keys:
+    """Keys (n, l, r) of several locations as one set, (n*l, r)."""
+    return Keys(chunk.keys.flatten(0, 1), chunk.values.flatten(0, 1), chunk.sources.flatten())
+
+
+def _by_location(chunk: Keys) -> Keys:
+    """Keys (n, l, r) as one set for each location, (l, n, r)."""
+    return Keys(
+        chunk.keys.transpose(0, 1), chunk.values.transpose(0, 1), chunk.sources.transpose(0, 1)
+    )

@@ -1,0 +1,101 @@
+"""The four estimators written as plainly as possible, in float64, straight from their formulas.
+
+Nothing of the package is used but the operators' ``A`` and the pre-inverse's ``apply``: covariances
+come from B written out as a matrix, patches from index arithmetic, densities from the
+eigendecomposition of each location's own covariance, and the minimal-rank rule is applied literally
+to every query: whoever contains v, and among them those of least rank.
+"""
+
+import math
+
+import torch
+
+
+def matrix_of(apply, y):
+    """B as a (C*H*W, m) matrix, one unit measurement at a time; complex ones count twice."""
+    flat = torch.view_as_real(y[:1]).flatten(1) if y.is_complex() else y[:1].flatten(1)
+    units = torch.eye(flat.shape[1], dtype=torch.float64)
+    if y.is_complex():
+        units = torch.view_as_complex(units.view(-1, *y.shape[1:], 2))
+    else:
+        units = units.view(-1, *y.shape[1:])
+    return apply(units).flatten(1).T
+
+
+def pixels_of_patch(row, column, size, shape):
+    """Flat indices (into C*H*W) of the patch centred at (row, column), in the order (C, P, P)."""
+    channels, height, width = shape
+    down = range(-(size[0] // 2), size[0] - size[0] // 2)
+    right = range(-(size[1] // 2), size[1] - size[1] // 2)
+    return torch.tensor(
+        [
+            (c * height + (row + i) % height) * width + (column + j) % width
+            for c in range(channels)
+            for i in down
+            for j in right
+        ]
+    )
+
+
+class BruteForce:
+    """LE-MMSE (or L-MMSE) for a training set seen through A and B."""
+
+    def __init__(self, images, operator, apply, size, own_location_only=False):
+        self.images = images = images.double()
+        self.shape = images.shape[1:]
+        self.own_location_only = own_location_only
+        measured = operator.A(images)
+        self.z_train = apply(measured).flatten(1)
+        matrix = matrix_of(apply, measured)
+        height, width = self.shape[1:]
+        self.cut = [
+            pixels_of_patch(r, c, size, self.shape) for r in range(height) for c in range(width)
+        ]
+        self.factors = []
+        for p in self.cut:
+            values, vectors = torch.linalg.eigh(matrix[p] @ matrix[p].T)
+            keep = values > 1e-11 * values.max().clamp_min(1e-300)
+            self.factors.append((values[keep], vectors[:, keep]))
+
+    def __call__(self, z, sigma):
+        """One image z = B y, (C, H, W). Returns the mean and a dict of statistics."""
+        v = torch.stack([z.double().flatten()[p] for p in self.cut])
+        pixels, count = len(self.cut), len(self.images)
+        logs = torch.empty(pixels, pixels, count, dtype=torch.float64)
+        members = torch.empty(pixels, pixels, dtype=torch.bool)
+        ranks = torch.tensor([float(len(values)) for values, _ in self.factors])
+        for place, (p, (values, vectors)) in enumerate(zip(self.cut, self.factors, strict=True)):
+            # log N(v; mean, sigma^2 covariance), the density on the image of the covariance
+            difference = (v[:, None, :] - self.z_train[None][:, :, p]) @ vectors
+            squared = (difference.square() / values).sum(-1)
+            constant = len(values) * math.log(2 * math.pi * sigma**2) + values.log().sum()
+            logs[:, place] = -(squared / sigma**2 + constant) / 2
+            outside = (v - v @ vectors @ vectors.T).norm(dim=1)
+            members[:, place] = outside <= 1e-9 * (1e-9 + v.norm(dim=1))
+        if self.own_location_only:
+            allowed, samples = torch.eye(pixels, dtype=torch.bool), count
+        else:
+            least = torch.where(members, ranks, math.inf).amin(1)
+            allowed = members & (ranks[None, :] == least[:, None])
+            samples = count * pixels
+        logs = torch.where(allowed[:, :, None], logs, -math.inf).flatten(1)
+        values = self.images.flatten(2).permute(2, 0, 1).reshape(-1, self.shape[0])
+        weights = torch.softmax(logs, 1)
+        mean = weights @ values
+        top, winner = weights.max(1)
+        plane = self.shape[1:]
+        return mean.T.reshape(self.shape), {
+            "variance": (weights @ values.square() - mean.square()).T.reshape(self.shape),
+            "log_density": (torch.logsumexp(logs, 1) - math.log(samples)).view(plane),
+            "effective_samples": (1 / weights.square().sum(1)).view(plane),
+            "weight": top.view(plane),
+            "image": (winner % count).view(plane),
+            "location": (winner // count).view(plane),
+        }
+
+
+def mmse(images, measured, y, sigma):
+    """MMSE of one measurement, both flattened to real numbers."""
+    logs = -(y[None] - measured).square().sum(1) / (2 * sigma**2)
+    weights = torch.softmax(logs, 0)
+    return (weights[:, None] * images.flatten(1)).sum(0).view(images.shape[1:])
