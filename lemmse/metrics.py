@@ -1,0 +1,142 @@
+"""How far two batches of images are apart: mean squared error, PSNR, SSIM."""
+
+import torch
+from torch import Tensor
+
+# Wang et al. weigh the window by a Gaussian of std 1.5, cut at 3.5 std: 11 pixels.
+SSIM_WINDOW = 11
+
+
+def mse(x: Tensor, y: Tensor) -> Tensor:
+    """Mean squared error of every image of a batch.
+
+        mse_b = (1 / CHW) sum_i (x_bi - y_bi)^2
+
+    Args:
+        x, y: images (B, C, H, W), floating point.
+
+    Returns:
+        (B,), in squared units of the images. Differentiable.
+
+    Raises:
+        ValueError: wrong rank, unequal shapes or types, not floating point, NaN or infinity,
+            no image.
+
+    Example:
+        >>> import torch
+        >>> mse(torch.zeros(2, 1, 4, 4), torch.full((2, 1, 4, 4), 0.5))
+        tensor([0.2500, 0.2500])
+    """
+    _check_pair(x, y)
+    return (x - y).square().flatten(1).mean(1)
+
+
+def psnr(x: Tensor, y: Tensor, data_range: float = 1.0) -> Tensor:
+    """Peak signal-to-noise ratio of every image of a batch, in decibels.
+
+        psnr_b = 10 log10(data_range^2 / mse_b)
+
+    Args:
+        x, y: images (B, C, H, W), floating point.
+        data_range: largest value minus smallest value an image can have.
+
+    Returns:
+        (B,), in dB; infinity where the two images are equal. Differentiable; the gradient is 0
+        where the images are equal.
+
+    Raises:
+        ValueError: see `mse`; or `data_range` is not a positive finite number.
+
+    Example:
+        >>> import torch
+        >>> psnr(torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.1))
+        tensor([20.])
+    """
+    _check_range(data_range)
+    error = mse(x, y) / data_range**2
+    differs = error > 0
+    decibels = -10 * torch.log10(torch.where(differs, error, 1.0))
+    return torch.where(differs, decibels, torch.inf)
+
+
+def ssim(x: Tensor, y: Tensor, data_range: float = 1.0) -> Tensor:
+    """Structural similarity of every image of a batch, averaged over pixels and channels.
+
+        ssim(p, q) = (2 m_p m_q + c_1)(2 s_pq + c_2)
+                     / ((m_p^2 + m_q^2 + c_1)(s_p^2 + s_q^2 + c_2))
+
+    with m, s^2 and s_pq the local means, variances and covariance under a Gaussian window of std
+    1.5 (11 x 11 pixels), c_1 = (0.01 data_range)^2 and c_2 = (0.03 data_range)^2. Computed by
+    scikit-image on the CPU, image by image.
+
+    Args:
+        x, y: images (B, C, H, W), floating point, at least 11 x 11 pixels.
+        data_range: largest value minus smallest value an image can have.
+
+    Returns:
+        (B,), at most 1, which is reached by equal images. Not differentiable.
+
+    Raises:
+        ValueError: see `psnr`; or the images are smaller than the window.
+
+    Source:
+        Wang, Bovik, Sheikh, Simoncelli, Image quality assessment: from error visibility to
+        structural similarity, IEEE Transactions on Image Processing 13 (2004), equation 13.
+
+    Example:
+        >>> import torch
+        >>> x = torch.rand(1, 3, 16, 16)
+        >>> ssim(x, x)
+        tensor([1.])
+    """
+    from skimage.metrics import structural_similarity
+
+    _check_range(data_range)
+    _check_pair(x, y)
+    if min(x.shape[-2:]) < SSIM_WINDOW:
+        raise ValueError(
+            f"ssim: expected images of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels, "
+            f"got {x.shape[-2]} x {x.shape[-1]}"
+        )
+    values = [
+        structural_similarity(
+            p,
+            q,
+            data_range=data_range,
+            channel_axis=0,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
+        for p, q in zip(_float64(x), _float64(y), strict=True)
+    ]
+    return torch.tensor(values, dtype=x.dtype, device=x.device)
+
+
+def _float64(x: Tensor):
+    return x.detach().cpu().double().numpy()
+
+
+def _check_range(data_range: float) -> None:
+    if not 0 < data_range < float("inf"):
+        raise ValueError(f"data_range: expected a positive finite number, got {data_range}")
+
+
+def _check_pair(x: Tensor, y: Tensor) -> None:
+    for name, images in (("x", x), ("y", y)):
+        if not isinstance(images, Tensor) or images.ndim != 4:
+            got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+            raise ValueError(f"{name}: expected a tensor of shape (B, C, H, W), got {got}")
+        if not images.is_floating_point():
+            raise ValueError(f"{name}: expected floating-point images, got {images.dtype}")
+        if images.numel() == 0:
+            raise ValueError(
+                f"{name}: expected at least one pixel, got shape {tuple(images.shape)}"
+            )
+        if not images.isfinite().all():
+            raise ValueError(f"{name}: expected finite values, got NaN or infinity")
+    if x.shape != y.shape or x.dtype != y.dtype or x.device != y.device:
+        raise ValueError(
+            f"x and y: expected equal shapes, types and devices, got {tuple(x.shape)} {x.dtype} "
+            f"on {x.device} and {tuple(y.shape)} {y.dtype} on {y.device}"
+        )

@@ -1,0 +1,130 @@
+"""Metrics against their formulas, scikit-image, and bad input."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from lemmse import metrics
+
+
+def pair(batch=3, channels=3, size=16, dtype=torch.float64, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    x = torch.rand(batch, channels, size, size, generator=g, dtype=dtype)
+    noise = torch.randn(x.shape, generator=g, dtype=dtype)
+    return x, x + 0.1 * torch.arange(1, batch + 1).view(-1, 1, 1, 1) * noise
+
+
+def test_mse_is_the_mean_per_image():
+    x, y = pair()
+    expected = [np.mean((p - q) ** 2) for p, q in zip(x.numpy(), y.numpy(), strict=True)]
+    assert torch.allclose(metrics.mse(x, y), torch.tensor(expected, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("data_range", [1.0, 255])
+def test_psnr_agrees_with_scikit_image(data_range):
+    x, y = pair()
+    expected = [
+        peak_signal_noise_ratio(p, q, data_range=data_range)
+        for p, q in zip(x.numpy(), y.numpy(), strict=True)
+    ]
+    ours = metrics.psnr(x, y, data_range)
+    assert torch.allclose(ours, torch.tensor(expected, dtype=torch.float64))
+    assert ours[0] > ours[1] > ours[2]
+
+
+@given(error=st.floats(1e-6, 1.0))
+def test_psnr_of_a_constant_error(error):
+    x = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
+    assert math.isclose(metrics.psnr(x, x + error).item(), -20 * math.log10(error), abs_tol=1e-9)
+
+
+def test_psnr_of_equal_images_is_infinite_with_gradient_zero():
+    x, y = pair(batch=2)
+    y[0] = x[0]
+    y.requires_grad_()
+    value = metrics.psnr(x, y)
+    assert value[0] == math.inf
+    assert value[1].isfinite()
+    value.sum().backward()
+    assert torch.equal(y.grad[0], torch.zeros_like(x[0]))
+
+
+def test_psnr_is_differentiable():
+    x, y = pair(batch=2, channels=1, size=3)
+    assert torch.autograd.gradcheck(metrics.psnr, (x, y.requires_grad_()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_results_keep_type_and_shape(dtype):
+    x, y = pair(batch=2, dtype=dtype)
+    for metric in (metrics.mse, metrics.psnr, metrics.ssim):
+        assert metric(x, y).dtype == dtype
+        assert metric(x, y).shape == (2,)
+
+
+def test_ssim_agrees_with_scikit_image_on_every_channel():
+    x, y = pair()
+    expected = [
+        np.mean(
+            [
+                structural_similarity(
+                    x[b, c].numpy(),
+                    y[b, c].numpy(),
+                    data_range=1.0,
+                    gaussian_weights=True,
+                    use_sample_covariance=False,
+                )
+                for c in range(3)
+            ]
+        )
+        for b in range(3)
+    ]
+    ours = metrics.ssim(x, y)
+    assert torch.allclose(ours, torch.tensor(expected, dtype=torch.float64))
+    assert ours[0] > ours[1] > ours[2]
+
+
+def test_ssim_of_equal_images_is_one():
+    x, _ = pair()
+    assert torch.allclose(metrics.ssim(x, x), torch.ones(3, dtype=torch.float64))
+
+
+def test_ssim_of_a_tensor_with_gradient():
+    x, y = pair(batch=1)
+    assert metrics.ssim(x.requires_grad_(), y) < 1
+
+
+@pytest.mark.parametrize("metric", [metrics.mse, metrics.psnr, metrics.ssim])
+@pytest.mark.parametrize(
+    ("x", "y", "says"),
+    [
+        (torch.rand(1, 16, 16), torch.rand(1, 16, 16), r"\(B, C, H, W\), got \(1, 16, 16\)"),
+        ([[0.0]], torch.rand(1, 1, 16, 16), "got list"),
+        (torch.rand(1, 1, 16, 16), torch.rand(2, 1, 16, 16), r"equal shapes.*\(1.*\(2"),
+        (torch.rand(1, 1, 16, 16), torch.rand(1, 1, 16, 16).double(), "float32.*float64"),
+        (torch.ones(1, 1, 16, 16).byte(), torch.ones(1, 1, 16, 16).byte(), "uint8"),
+        (torch.rand(1, 1, 16, 16), torch.full((1, 1, 16, 16), math.nan), "y: .*NaN"),
+        (torch.full((1, 1, 16, 16), math.inf), torch.rand(1, 1, 16, 16), "x: .*infinity"),
+        (torch.rand(0, 1, 16, 16), torch.rand(0, 1, 16, 16), "at least one pixel"),
+    ],
+)
+def test_bad_images_are_refused(metric, x, y, says):
+    with pytest.raises(ValueError, match=says):
+        metric(x, y)
+
+
+@pytest.mark.parametrize("metric", [metrics.psnr, metrics.ssim])
+@pytest.mark.parametrize("data_range", [0, -1.0, math.nan, math.inf])
+def test_bad_data_range_is_refused(metric, data_range):
+    with pytest.raises(ValueError, match="data_range"):
+        metric(*pair(), data_range=data_range)
+
+
+def test_ssim_refuses_images_smaller_than_its_window():
+    with pytest.raises(ValueError, match="at least 11 x 11 pixels, got 10 x 10"):
+        metrics.ssim(*pair(size=10))
