@@ -1,0 +1,161 @@
+"""Values in words: what a reader's function was given, what it returned, how it differs."""
+
+import numbers
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+_SHOWN = 16  # tensors up to this size are printed in full
+
+
+def describe(value) -> str:
+    """A value in one line; large tensors by their shape and range."""
+    if isinstance(value, np.ndarray):
+        value = torch.as_tensor(value)
+    if torch.is_tensor(value):
+        return _describe_tensor(value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {describe(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "(" + ", ".join(describe(item) for item in value) + ")"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def describe_arguments(arguments: Mapping) -> str:
+    """All arguments of a call, one a line."""
+    return "\n".join(f"{name} = {describe(value)}" for name, value in arguments.items())
+
+
+def difference(result, expected, tolerance: float) -> str | None:
+    """What distinguishes a result from the expected one, in words; None if nothing does.
+
+    Numbers may differ by tolerance * max(1, largest absolute expected value).
+    """
+    if isinstance(expected, str):
+        wrong = _wrong_type(result, expected)
+        return wrong or (None if result == expected else _two(result, expected))
+    if isinstance(expected, Mapping):
+        return _mapping_difference(result, expected, tolerance)
+    if isinstance(expected, list | tuple):
+        return _sequence_difference(result, expected, tolerance)
+    wrong = wrong_kind(result, expected)
+    return wrong or _number_difference(_tensor(result), _tensor(expected), tolerance)
+
+
+def wrong_kind(result, expected) -> str | None:
+    """What is wrong with the type, the shape or the finiteness of a result; None if nothing is."""
+    if isinstance(expected, str | Mapping | list | tuple):
+        return _wrong_type(result, expected)
+    actual = _tensor(result)
+    if actual is None:
+        return f"it returned a {type(result).__name__}; expected {_kind(expected)}"
+    target = _tensor(expected)
+    if actual.shape != target.shape:
+        return f"it returned {_kind(result)}; expected {_kind(expected)}"
+    if actual.is_complex() and not target.is_complex():
+        return "it returned complex numbers; expected real ones"
+    broken = int((~actual.isfinite()).sum()) if bool(target.isfinite().all()) else 0
+    if broken:
+        return f"it returned NaN or infinity in {broken} of {actual.numel()} places"
+    return None
+
+
+def _wrong_type(result, expected) -> str | None:
+    if isinstance(expected, str):
+        right = isinstance(result, str)
+    elif isinstance(expected, Mapping):
+        right = isinstance(result, Mapping)
+    else:
+        right = isinstance(result, Sequence) and not isinstance(result, str)
+    if right:
+        return None
+    return f"it returned a {type(result).__name__}; expected a {type(expected).__name__}"
+
+
+def _mapping_difference(result, expected: Mapping, tolerance: float) -> str | None:
+    wrong = wrong_kind(result, expected)
+    if wrong or set(result) != set(expected):
+        return wrong or f"it returned the keys {list(result)}; expected {list(expected)}"
+    for key, value in expected.items():
+        found = difference(result[key], value, tolerance)
+        if found:
+            return f"at the key {key!r}, {found}"
+    return None
+
+
+def _sequence_difference(result, expected: Sequence, tolerance: float) -> str | None:
+    wrong = wrong_kind(result, expected)
+    if wrong or len(result) != len(expected):
+        return wrong or f"it returned {len(result)} values; expected {len(expected)}"
+    for i, (value, target) in enumerate(zip(result, expected, strict=True)):
+        found = difference(value, target, tolerance)
+        if found:
+            return f"in the {_ordinal(i + 1)} of its values, {found}"
+    return None
+
+
+def _number_difference(result, expected, tolerance: float) -> str | None:
+    if expected.numel() == 0:
+        return None
+    common = torch.promote_types(result.dtype, expected.dtype)
+    same = (result == expected) | (result.isnan() & expected.isnan())
+    error = (result.to(common) - expected.to(common)).abs().masked_fill(same, 0.0)
+    finite = expected.abs()[expected.isfinite()]
+    scale = max(1.0, float(finite.max()) if finite.numel() else 1.0)
+    if bool((error <= tolerance * scale).all()):
+        return None
+    worst = int(error.nan_to_num(nan=torch.inf).argmax())
+    found, target = result.flatten()[worst], expected.flatten()[worst]
+    if expected.ndim == 0:
+        return _two(found.item(), target.item())
+    index = tuple(int(i) for i in np.unravel_index(worst, expected.shape))
+    return f"the largest difference is at index {index}: {_two(found.item(), target.item())}"
+
+
+def _two(result, expected) -> str:
+    return f"it returned {describe(result)}; expected {describe(expected)}"
+
+
+def _tensor(value) -> torch.Tensor | None:
+    """A float64 (or complex128) CPU tensor, or None if the value is neither number nor array."""
+    if isinstance(value, numbers.Number):
+        value = torch.tensor(value)
+    elif isinstance(value, np.ndarray | np.generic):
+        try:
+            value = torch.as_tensor(value)
+        except TypeError:
+            return None
+    if not torch.is_tensor(value):
+        return None
+    value = value.detach().cpu().resolve_conj()
+    return value.to(torch.complex128 if value.is_complex() else torch.float64)
+
+
+def _kind(value) -> str:
+    shape = tuple(_tensor(value).shape)
+    return f"a tensor of shape {shape}" if shape else "a single number"
+
+
+def _describe_tensor(tensor: torch.Tensor) -> str:
+    tensor = tensor.detach().cpu()
+    if tensor.ndim == 0:
+        return describe(tensor.item())
+    if 0 < tensor.numel() <= _SHOWN:
+        rounded = np.array2string(
+            tensor.resolve_conj().numpy(),
+            separator=", ",
+            formatter={"float_kind": lambda v: f"{v:.3g}", "complex_kind": lambda v: f"{v:.3g}"},
+        )
+        return " ".join(rounded.split())
+    text = f"a tensor of shape {tuple(tensor.shape)}, {str(tensor.dtype).removeprefix('torch.')}"
+    if tensor.numel() == 0 or tensor.is_complex():
+        return text
+    return f"{text}, values from {tensor.min().item():.3g} to {tensor.max().item():.3g}"
+
+
+def _ordinal(number: int) -> str:
+    return {1: "1st", 2: "2nd", 3: "3rd"}.get(number, f"{number}th")

@@ -1,0 +1,307 @@
+"""Registering exercises and checking a reader's function against them.
+
+An exercise is a generator of random inputs, a reference, and named properties with hints. The
+reader's function is run on several hidden inputs; whatever it does, the answer is in words.
+"""
+
+import copy
+import inspect
+import linecache
+import re
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lemmse.exercises.describe import describe, describe_arguments, difference, wrong_kind
+from lemmse.exercises.result import Result
+
+AGREES = "agrees with the reference"
+RUNS = "runs on every input"
+KIND = "returns a value of the right kind"
+PURE = "leaves its inputs as they are"
+_BUILT_IN = (AGREES, RUNS, KIND, PURE)
+
+
+@dataclass(frozen=True)
+class Property:
+    """Something that the right answer satisfies, tested before the comparison with the reference.
+
+    Attributes:
+        name: completes "Your function ...": "returns weights that sum to 1".
+        test: Case -> bool.
+        hint: what to look at when it fails.
+    """
+
+    name: str
+    test: Callable[["Case"], bool]
+    hint: str
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """See ``exercise`` for the fields."""
+
+    number: str
+    title: str
+    inputs: Callable[[torch.Generator], dict]
+    reference: Callable
+    hint: str
+    properties: tuple[Property, ...]
+    wrong: tuple[tuple[Callable, str], ...]
+    tolerance: float
+    trials: int
+
+    def hint_of(self, name: str) -> str:
+        """The hint that belongs to a property's name; empty for the built-in ones but AGREES."""
+        hints = {AGREES: self.hint} | {p.name: p.hint for p in self.properties}
+        return hints.get(name, "")
+
+    def check(self, function) -> Result:
+        """The answer to a reader's function."""
+        try:
+            for trial in range(self.trials):
+                seed = zlib.crc32(f"{self.number}/{trial}".encode())
+                self._try(function, self.inputs(torch.Generator().manual_seed(seed)))
+        except _UnwrittenError as reason:
+            details = (f"{reason} Fill it in and run this cell again.",)
+            return Result(self.number, "unwritten", f"not written yet ({self.title}).", details)
+        except _PropertyError as failure:
+            return self._wrong(failure)
+        return Result(
+            self.number, "right", f"right ({self.title}), on {self.trials} random inputs."
+        )
+
+    def _try(self, function, inputs: dict) -> None:
+        """Run one trial; raises _UnwrittenError or _PropertyError."""
+        case = Case(function, inputs)
+        expected = self.reference(*copy.deepcopy(list(inputs.values())))
+        wrong = wrong_kind(case.result, expected)
+        if wrong:
+            raise _PropertyError(KIND, f"Here {wrong}.", inputs)
+        for item in self.properties:
+            if not _holds(item, case):
+                raise _PropertyError(item.name, f"It returned {describe(case.result)}.", inputs)
+        found = difference(case.result, expected, self.tolerance)
+        if found:
+            raise _PropertyError(AGREES, f"Here {found}.", inputs)
+
+    def _wrong(self, failure: "_PropertyError") -> Result:
+        details = [f"The property that fails: your function {failure.name}.", failure.text]
+        if failure.inputs:
+            details.append(f"The input was:\n{describe_arguments(failure.inputs)}")
+        hint = self.hint_of(failure.name)
+        if hint:
+            details.append(f"Hint: {hint}")
+        heading = f"not right yet ({self.title})."
+        return Result(self.number, "wrong", heading, tuple(details), failure.name, failure.inputs)
+
+
+class Case:
+    """One trial, as a property sees it: ``case.result``, ``case["y"]``, ``case.call(...)``."""
+
+    def __init__(self, function, inputs: dict):
+        """Run the function on the inputs."""
+        self._function, self.inputs = function, inputs
+        self.result = self._guarded(inputs)
+
+    def __getitem__(self, name: str):
+        """The input of that name."""
+        return self.inputs[name]
+
+    def call(self, **changed):
+        """The function's result with some of the inputs replaced."""
+        unknown = set(changed) - set(self.inputs)
+        if unknown:
+            raise KeyError(f"expected names among {list(self.inputs)}, got {sorted(unknown)}")
+        return self._guarded(self.inputs | changed)
+
+    def _guarded(self, inputs: dict):
+        """The function's result, or what is wrong with calling it, in words."""
+        arguments = copy.deepcopy(list(inputs.values()))
+        _require_arity(self._function, inputs)
+        try:
+            result = self._function(*arguments)
+        except NotImplementedError:
+            raise _UnwrittenError("Your function raises NotImplementedError.") from None
+        except Exception as error:
+            if isinstance(error, TypeError | AttributeError) and "ellipsis" in str(error):
+                raise _UnwrittenError(
+                    "Your function still contains the placeholder `...`."
+                ) from None
+            raise _PropertyError(RUNS, _explain(self._function, error), inputs) from None
+        if result is None:
+            reason = "Your function returns nothing (None); a finished one ends with `return`."
+            raise _UnwrittenError(reason)
+        parts = result if isinstance(result, tuple | list) else [result]
+        if any(part is Ellipsis for part in parts):
+            raise _UnwrittenError("Your function returns the placeholder `...`.")
+        for (name, before), after in zip(inputs.items(), arguments, strict=True):
+            if _is_array(before) and difference(after, before, 0.0):
+                raise _PropertyError(
+                    PURE, f"It changed its argument {name}; work on a copy.", inputs
+                )
+        return result
+
+
+class _UnwrittenError(Exception):
+    """The reader has not written the function yet."""
+
+
+class _PropertyError(Exception):
+    """A property fails on an input."""
+
+    def __init__(self, name: str, text: str, inputs: dict):
+        self.name, self.text, self.inputs = name, text, inputs
+
+
+EXERCISES: dict[str, Exercise] = {}
+"""Number -> exercise, of all chapters."""
+
+
+def exercise(
+    number: str,
+    title: str,
+    *,
+    reference: Callable,
+    hint: str,
+    wrong: list[tuple[Callable, str]],
+    properties: tuple[Property, ...] | list[Property] = (),
+    tolerance: float = 1e-5,
+    trials: int = 5,
+):
+    """Register an exercise; decorates the generator of its inputs.
+
+    Args:
+        number: "chapter.number", "4.1".
+        title: what is to be written, "softmax weights of the MMSE estimator".
+        reference: the right answer, written independently of what the chapter shows.
+        hint: shown when a result differs from the reference's.
+        wrong: pairs (wrong function, name of the property it must fail): answers that readers
+            may give. The tests run them. ``AGREES`` names the comparison with the reference.
+        properties: tested in this order, before the comparison.
+        tolerance: allowed error, relative to max(1, largest absolute expected value).
+        trials: number of random inputs.
+
+    The decorated function takes a ``torch.Generator`` and returns a dictionary name -> argument, in
+    the order in which the reader's function takes them.
+
+    Raises:
+        ValueError: a number that is malformed or taken, no wrong answer, or one that names no
+            property.
+
+    Example:
+        >>> @exercise(
+        ...     "99.1",
+        ...     "the sum of squares",
+        ...     reference=lambda x: (x**2).sum(),
+        ...     hint="square before you sum",
+        ...     wrong=[(lambda x: x.sum() ** 2, AGREES)],
+        ... )
+        ... def _(generator):
+        ...     return {"x": torch.rand(3, generator=generator)}
+        >>> del EXERCISES["99.1"]
+    """
+    names = (*_BUILT_IN, *(item.name for item in properties))
+    if not isinstance(number, str) or not re.fullmatch(r"\d+\.\d+", number):
+        raise ValueError(f"expected a number such as '4.1', got {number!r}")
+    if number in EXERCISES:
+        raise ValueError(f"expected a new number, got {number!r} a second time")
+    if not wrong:
+        raise ValueError(f"exercise {number}: expected at least one wrong answer to test with")
+    for _, name in wrong:
+        if name not in names:
+            raise ValueError(f"exercise {number}: expected one of {names}, got {name!r}")
+
+    def register(inputs: Callable) -> Callable:
+        EXERCISES[number] = Exercise(
+            number,
+            title,
+            inputs,
+            reference,
+            hint,
+            tuple(properties),
+            tuple(wrong),
+            tolerance,
+            trials,
+        )
+        return inputs
+
+    return register
+
+
+def check(number: str, function) -> Result:
+    """Check a reader's function on hidden random inputs, and answer in words.
+
+    Args:
+        number: the exercise, as a text: "4.1".
+        function: the function itself, without parentheses.
+
+    Returns:
+        Result: true when right; shown by a notebook as the last expression of a cell.
+
+    Raises:
+        ValueError: an unknown number.
+
+    Example:
+        ``exercises.check("4.1", my_weights)``
+    """
+    if not isinstance(number, str) or number not in EXERCISES:
+        known = ", ".join(sorted(EXERCISES, key=_order)) or "none so far"
+        raise ValueError(f"expected the number of an exercise ({known}), got {number!r}")
+    if not callable(function):
+        details = (
+            f"`check` expects the function itself, `check({number!r}, my_function)` without "
+            f"parentheses; it got {describe(function)}.",
+        )
+        return Result(number, "wrong", "not a function.", details, RUNS)
+    return EXERCISES[number].check(function)
+
+
+def close(a, b, tolerance: float = 1e-5) -> bool:
+    """Whether two numbers or tensors of one shape agree up to tolerance * max(1, max |b|)."""
+    return difference(a, b, tolerance) is None
+
+
+def _holds(item: Property, case: Case) -> bool:
+    """Whether a property holds; one that cannot even be computed on a result does not."""
+    try:
+        return bool(item.test(case))
+    except (_UnwrittenError, _PropertyError):
+        raise
+    except Exception:
+        return False
+
+
+def _order(number: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in number.split("."))
+
+
+def _require_arity(function, inputs: dict) -> None:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a built-in function without a signature
+        return
+    try:
+        signature.bind(*inputs)
+    except TypeError:
+        text = f"It must take {len(inputs)} arguments, ({', '.join(inputs)}); it takes {signature}."
+        raise _PropertyError(RUNS, text, {}) from None
+
+
+def _explain(function, error: Exception) -> str:
+    """What was raised, and in which line of the reader's function."""
+    text = f"It raised {type(error).__name__}: {error}"
+    code, line = getattr(function, "__code__", None), None
+    trace = error.__traceback__
+    while trace is not None and code is not None:
+        if trace.tb_frame.f_code.co_filename == code.co_filename:
+            line = linecache.getline(code.co_filename, trace.tb_lineno).strip()
+        trace = trace.tb_next
+    return f"{text}\nin the line: {line}" if line else text
+
+
+def _is_array(value) -> bool:
+    return torch.is_tensor(value) or isinstance(value, np.ndarray)

@@ -1,0 +1,324 @@
+"""Tests of lemmse.exercises: the answers of ``check``, and every registered exercise."""
+
+import importlib
+
+import numpy as np
+import pytest
+import torch
+
+from lemmse import exercises
+from lemmse.exercises.describe import describe, difference
+from lemmse.exercises.registry import (
+    AGREES,
+    EXERCISES,
+    KIND,
+    PURE,
+    RUNS,
+    Property,
+    check,
+    close,
+    exercise,
+)
+
+
+def weights(y, images, sigma):
+    return torch.softmax(-((images - y) ** 2).flatten(1).sum(1) / (2 * sigma**2), 0)
+
+
+def unnormalised(y, images, sigma):
+    return torch.exp(-((images - y) ** 2).flatten(1).sum(1) / (2 * sigma**2))
+
+
+def without_two(y, images, sigma):
+    return torch.softmax(-((images - y) ** 2).flatten(1).sum(1) / sigma**2, 0)
+
+
+def without_y(y, images, sigma):
+    return torch.softmax(-(images**2).flatten(1).sum(1) / (2 * sigma**2), 0)
+
+
+SUMS = "returns weights that sum to 1"
+SHIFTS = "gives the same weights when y and the images are shifted alike"
+
+
+def register(number="99.1", **changed):
+    arguments = {
+        "reference": weights,
+        "hint": "mind the factor 2",
+        "properties": [
+            Property(SUMS, lambda case: close(case.result.sum(), 1.0), "divide by the sum"),
+            Property(
+                SHIFTS,
+                lambda case: close(
+                    case.call(y=case["y"] + 1, images=case["images"] + 1), case.result
+                ),
+                "only differences may enter",
+            ),
+        ],
+        "wrong": [(unnormalised, SUMS), (without_two, AGREES), (without_y, SHIFTS)],
+    } | changed
+
+    @exercise(number, "softmax weights", **arguments)
+    def inputs(generator):
+        images = torch.rand(3, 1, 2, 2, generator=generator)
+        noise = 0.1 * torch.randn(1, 2, 2, generator=generator)
+        return {"y": images[0] + noise, "images": images, "sigma": 0.3}
+
+    return EXERCISES[number]
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    yield register()
+    for number in [number for number in EXERCISES if number.startswith("99.")]:
+        del EXERCISES[number]
+
+
+# The answers
+
+
+def test_right(registered):
+    result = check("99.1", weights)
+    assert result
+    assert result.status == "right"
+    assert str(result) == "✓ Exercise 99.1: right (softmax weights), on 5 random inputs."
+
+
+@pytest.mark.parametrize(
+    ("function", "failed", "hint"),
+    [
+        (unnormalised, SUMS, "divide by the sum"),
+        (without_two, AGREES, "mind the factor 2"),
+        (without_y, SHIFTS, "only differences may enter"),
+    ],
+)
+def test_wrong_names_the_property_the_input_and_a_hint(function, failed, hint):
+    result = check("99.1", function)
+    assert not result
+    assert (result.status, result.failed) == ("wrong", failed)
+    text = str(result)
+    assert text.startswith("✗")
+    assert f"your function {failed}." in text
+    assert f"Hint: {hint}" in text
+    assert "sigma = 0.3" in text
+    assert "y = [[[" in text
+    assert list(result.inputs) == ["y", "images", "sigma"]
+
+
+def test_the_largest_difference_is_told():
+    text = str(check("99.1", without_two))
+    assert "the largest difference is at index (" in text
+    assert "; expected 0." in text
+
+
+def _none(y, images, sigma):
+    """Only a docstring."""
+
+
+def _ellipsis(y, images, sigma):
+    return ...
+
+
+def _ellipsis_inside(y, images, sigma):
+    distances = ...
+    return torch.exp(distances)
+
+
+def _ellipsis_attribute(y, images, sigma):
+    distances = ...
+    return distances.sum()
+
+
+def _ellipsis_in_tuple(y, images, sigma):
+    return y, ...
+
+
+def _not_implemented(y, images, sigma):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    "function",
+    [_none, _ellipsis, _ellipsis_inside, _ellipsis_attribute, _ellipsis_in_tuple, _not_implemented],
+)
+def test_unwritten(function):
+    result = check("99.1", function)
+    assert not result
+    assert result.status == "unwritten"
+    assert "not written yet" in str(result)
+    assert str(result).startswith("…")
+
+
+def test_exceptions_are_explained_with_the_line():
+    def function(y, images, sigma):
+        return images @ torch.zeros(7, 7)
+
+    result = check("99.1", function)
+    assert result.failed == RUNS
+    assert "It raised RuntimeError" in str(result)
+    assert "in the line: return images @ torch.zeros(7, 7)" in str(result)
+    assert "Traceback" not in str(result)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("text", "it returned a str; expected a tensor of shape (3,)"),
+        ([0.5, 0.5, 0.0], "it returned a list; expected a tensor"),
+        (0.5, "it returned a single number; expected a tensor of shape (3,)"),
+        (torch.ones(3, 1), "a tensor of shape (3, 1); expected a tensor of shape (3,)"),
+        (torch.full((3,), torch.nan), "NaN or infinity in 3 of 3 places"),
+        (torch.ones(3) * 1j, "complex"),
+        (np.array(["a", "b", "c"]), "it returned a ndarray"),
+    ],
+)
+def test_wrong_kinds_are_explained(value, message):
+    result = check("99.1", lambda y, images, sigma: value)
+    assert result.failed == KIND
+    assert message in str(result)
+
+
+def test_numpy_answers_count():
+    assert check("99.1", lambda *inputs: weights(*inputs).numpy())
+
+
+def test_wrong_number_of_arguments():
+    result = check("99.1", lambda y: y)
+    assert result.failed == RUNS
+    assert "It must take 3 arguments, (y, images, sigma); it takes (y)." in str(result)
+
+
+def test_changing_the_inputs_is_told():
+    def function(y, images, sigma):
+        images -= y
+        return torch.softmax(-(images**2).flatten(1).sum(1) / (2 * sigma**2), 0)
+
+    result = check("99.1", function)
+    assert result.failed == PURE
+    assert "changed its argument images" in str(result)
+
+
+def test_a_property_that_cannot_be_computed_fails():
+    hint = "the hint"
+    impossible = Property("is impossible", lambda case: case.result.nothing, hint)
+    register("99.2", properties=[impossible], wrong=[(weights, "is impossible")])
+    result = check("99.2", weights)
+    assert result.failed == "is impossible"
+    assert hint in str(result)
+
+
+def test_the_call_instead_of_the_function():
+    result = check("99.1", torch.ones(2))
+    assert not result
+    assert "without parentheses; it got [1, 1]" in str(result)
+
+
+@pytest.mark.parametrize("number", ["0.0", 99.1, None])
+def test_unknown_numbers_list_the_known(number):
+    with pytest.raises(ValueError, match=r"99\.1"):
+        check(number, weights)
+
+
+def test_answers_do_not_depend_on_the_global_seed():
+    torch.manual_seed(0)
+    one = check("99.1", without_two)
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    assert str(check("99.1", without_two)) == str(one)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_html_is_escaped_and_has_a_sign():
+    def function(y, images, sigma):
+        raise RuntimeError("<script>")
+
+    html = check("99.1", function)._repr_html_()
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+    assert "✗" in html
+
+
+# Registration
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"number": "7"}, "number such as"),
+        ({"number": "99.1"}, "second time"),
+        ({"number": "99.3", "wrong": []}, "wrong answer"),
+        ({"number": "99.3", "wrong": [(weights, "flies")]}, "'flies'"),
+    ],
+)
+def test_registration_rejects(changed, message):
+    with pytest.raises(ValueError, match=message):
+        register(**changed)
+
+
+# Values in words
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (torch.tensor([1.0, 0.25]), "[1, 0.25]"),
+        (torch.tensor(0.5), "0.5"),
+        (torch.tensor([1, 2]), "[1, 2]"),
+        ((1, torch.zeros(1)), "(1, [0])"),
+        ({"a": 0.5}, "{a: 0.5}"),
+        (torch.zeros(5, 5), "a tensor of shape (5, 5), float32, values from 0 to 0"),
+        ("x" * 100, "'" + "x" * 76 + "..."),
+    ],
+)
+def test_describe(value, text):
+    assert describe(value) == text
+
+
+@pytest.mark.parametrize(
+    ("result", "expected", "text"),
+    [
+        (1.0, 1.0 + 1e-9, None),
+        (2, 1.0, "it returned 2; expected 1"),
+        (torch.tensor(True), True, None),
+        ("a", "b", "it returned 'a'; expected 'b'"),
+        (1, "b", "it returned a int; expected a str"),
+        ((1, 2), (1, 3), "in the 2nd of its values, it returned 2; expected 3"),
+        ((1,), (1, 3), "it returned 1 values; expected 2"),
+        ({"a": 1}, {"b": 1}, "it returned the keys ['a']; expected ['b']"),
+        ({"a": 1}, {"a": 2}, "at the key 'a', it returned 1; expected 2"),
+        (torch.tensor([torch.inf]), torch.tensor([torch.inf]), None),
+        (torch.tensor([1.0]), torch.tensor([torch.inf]), "index (0,)"),
+        (torch.tensor([1e6 + 1]), torch.tensor([1e6]), None),
+        (torch.tensor([1 + 1e-3]), torch.tensor([1.0]), "index (0,)"),
+        (torch.tensor([1j]), torch.tensor([-1j]), "index (0,)"),
+    ],
+)
+def test_difference(result, expected, text):
+    found = difference(result, expected, 1e-5)
+    assert found is None if text is None else text in found
+
+
+# Every exercise of the book
+
+
+@pytest.mark.parametrize("number", sorted(EXERCISES))
+class TestRegistered:
+    """The reference passes; every wrong answer fails the property it should, with a hint."""
+
+    def test_reference_passes(self, number):
+        result = check(number, EXERCISES[number].reference)
+        assert result, str(result)
+
+    def test_wrong_answers_fail_with_their_hint(self, number):
+        for function, name in EXERCISES[number].wrong:
+            result = check(number, function)
+            assert result.failed == name, str(result)
+            assert EXERCISES[number].hint_of(name) in str(result)
+
+    def test_unwritten(self, number):
+        assert check(number, lambda *_: None).status == "unwritten"
+
+    def test_lives_in_its_chapters_file(self, number):
+        chapter = int(number.split(".")[0])
+        module = importlib.import_module(f"{exercises.__name__}.chapter{chapter:02d}")
+        assert EXERCISES[number].inputs.__module__ == module.__name__
