@@ -1,0 +1,67 @@
+# make help lists the targets. The environment is made on first use in .venv and made again when
+# requirements.txt changes; VENV=/path uses another environment as it is.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON3 ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
+	command -v $(name) >/dev/null && $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	2>/dev/null && echo $(name))))
+
+ifeq ($(VENV),.venv)
+READY := .venv/.ready
+LAB_READY := .venv/.lab-ready
+endif
+
+.PHONY: help book test lab bench notebooks preview environment clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make book        execute what changed, build the pages, print where they are"
+	@echo "make test        everything that must hold before a change is handed in"
+	@echo "make lab         open the notebooks in Jupyter Lab"
+	@echo "make bench       time the estimator against other implementations"
+	@echo "make notebooks   bring the notebooks into their stored form (setup cell, no outputs)"
+	@echo "make preview NOTEBOOK=notebooks/<part>/<chapter>.ipynb   one chapter, quickly"
+	@echo "make clean       remove _build (the environment stays in $(VENV))"
+
+book: environment
+	$(BIN)/python book/scripts/execute_notebooks.py
+	$(BIN)/python book/scripts/build_book.py
+
+test: environment
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+	$(BIN)/python book/scripts/execute_notebooks.py
+	$(BIN)/python book/scripts/build_book.py --strict
+	$(BIN)/python -m pytest -m "book or fresh_environment"
+
+lab: environment $(LAB_READY)
+	$(BIN)/python -m jupyter lab notebooks
+
+bench: environment
+	$(BIN)/python benchmarks/run.py
+
+notebooks: environment
+	$(BIN)/python book/scripts/sync_notebooks.py
+	$(BIN)/ruff format notebooks
+
+preview: environment
+	$(BIN)/python book/scripts/preview_chapter.py $(NOTEBOOK)
+
+environment: $(READY)
+
+.venv/.ready: requirements.txt
+	@test -n "$(PYTHON3)" || { echo "Python 3.11 or newer was not found" >&2; exit 1; }
+	rm -rf .venv
+	$(PYTHON3) -m venv .venv
+	.venv/bin/python -m pip install --quiet --requirement requirements.txt
+	.venv/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+.venv/.lab-ready: .venv/.ready pyproject.toml
+	.venv/bin/python -m pip install --quiet --constraint requirements.txt --editable '.[lab]'
+	touch $@
+
+clean:
+	rm -rf _build

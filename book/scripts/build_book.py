@@ -1,0 +1,115 @@
+"""Build the pages in _build/html from the prose in book/ and the executed notebooks.
+
+    python book/scripts/build_book.py            build what changed
+    python book/scripts/build_book.py --strict   build everything; warnings are errors
+
+The sources are gathered in _build/source under the names that they have in the repository, so that
+the links of the pages (Colab, repository) point at the files in the repository.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import yaml
+
+from execute_notebooks import executed_copy, has_changed
+from sync_notebooks import ROOT, notebook_paths, repository_url
+
+BUILD = ROOT / "_build"
+COLAB = "https://colab.research.google.com"
+
+
+def book_config(url, root=ROOT):
+    """_config.yml with the buttons that the public address allows: none while it is empty."""
+    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    config["repository"]["url"] = url
+    config["html"]["use_repository_button"] = bool(url)
+    config["html"]["use_issues_button"] = bool(url)
+    config["launch_buttons"] = {"colab_url": COLAB} if "//github.com/" in url else {}
+    return config
+
+
+def page_notebook(text):
+    """An executed notebook as the pages need it: without the state of its widgets."""
+    notebook = nbformat.reads(text, as_version=4)
+    notebook.metadata.pop("widgets", None)
+    return nbformat.writes(notebook)
+
+
+def gather(config, toc, notebooks):
+    """The sources of the pages: relative path -> bytes."""
+    sources = {
+        "_config.yml": yaml.safe_dump(config, sort_keys=False).encode(),
+        "_toc.yml": yaml.safe_dump(toc, sort_keys=False).encode(),
+    }
+    for file in (ROOT / "book").rglob("*"):
+        name = file.relative_to(ROOT)
+        if file.is_file() and not {"scripts", "__pycache__"} & set(name.parts):
+            sources[name.as_posix()] = file.read_bytes()
+    for path in notebooks:
+        text = executed_copy(path).read_text(encoding="utf-8")
+        sources[path.relative_to(ROOT).as_posix()] = page_notebook(text).encode()
+    return sources
+
+
+def write_changed(sources, folder):
+    """Make `folder` hold exactly `sources`; return the names of the files that differed."""
+    changed = []
+    for name, content in sources.items():
+        file = folder / name
+        if not file.exists() or file.read_bytes() != content:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+            changed.append(name)
+    for file in folder.rglob("*"):
+        if file.is_file() and file.relative_to(folder).as_posix() not in sources:
+            file.unlink()
+    return changed
+
+
+def jupyter_book(sources, output, strict=False):
+    """Run Jupyter Book over `sources`; the pages go to output/_build/html. Its exit status."""
+    folder = output / "_build" / "source"
+    changed = write_changed(sources, folder)
+    program = Path(sys.executable).with_name("jupyter-book")
+    command = [str(program), "build", str(folder)]
+    command += ["--path-output", str(output), "--quiet"]
+    if strict:
+        shutil.rmtree(output / "_build" / "html", ignore_errors=True)
+        command += ["--warningiserror", "--nitpick", "--keep-going"]
+    # Sphinx copies a style sheet only along with a page that changed.
+    if strict or any(name.startswith("book/_static/") for name in changed):
+        command.append("--all")
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    # What Sphinx complains about goes to stderr; stdout holds a banner only.
+    return subprocess.run(command, env=environ, stdout=subprocess.DEVNULL, check=False).returncode
+
+
+def main():
+    """Build the whole book."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--strict", action="store_true", help="build all, warnings are errors")
+    strict = parser.parse_args().strict
+    notebooks = notebook_paths()
+    stale = [str(path.relative_to(ROOT)) for path in notebooks if has_changed(path)]
+    if stale:
+        print("not executed, or changed since: " + ", ".join(stale), file=sys.stderr)
+        return 1
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    sources = gather(book_config(repository_url()), toc, notebooks)
+    print(f"building the pages of {len(notebooks)} notebooks", flush=True)
+    status = jupyter_book(sources, ROOT, strict)
+    if status == 0:
+        print(f"The book: {(BUILD / 'html' / 'index.html').as_uri()}")
+    else:
+        print("the book was not built: see the messages above", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""The setup cell at work: in an empty environment it installs lemmse and the notebook runs."""
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+
+import pytest
+
+from sync_notebooks import ROOT, notebook_paths, setup_source
+
+pytestmark = pytest.mark.fresh_environment
+
+
+def run(*command, **options):
+    """Run a command; its output is the message when it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A git repository with the files of this one, its own address as `repository.url`."""
+    folder = tmp_path_factory.mktemp("published") / "lemmse"
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for name in run(*listing, cwd=ROOT).split("\0"):
+        if name and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    config = folder / "_config.yml"
+    before = config.read_text(encoding="utf-8")
+    after = before.replace('  url: ""\n', f"  url: {folder.as_uri()}\n")
+    assert after != before
+    config.write_text(after, encoding="utf-8")
+    run(sys.executable, str(folder / "book/scripts/sync_notebooks.py"))
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    run("git", "init", "--quiet", cwd=folder)
+    run("git", "add", "--all", cwd=folder)
+    run("git", *identity, "commit", "--quiet", "--message", "published", cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environ():
+    """The environment variables, without those that would lend the new one our packages."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    # The versions that are pinned here, in place of another download.
+    return kept | {"PIP_CONSTRAINT": str(ROOT / "requirements.txt"), "MPLBACKEND": ""}
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory, environ):
+    """The bin folder of an environment that can run a notebook and holds nothing else."""
+    folder = tmp_path_factory.mktemp("empty") / "environment"
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    run(str(python), "-m", "pip", "install", "--quiet", "ipykernel", "nbclient", env=environ)
+    return folder / "bin"
+
+
+def test_without_address_the_setup_cell_says_what_to_do(empty, environ, tmp_path):
+    command = [str(empty / "python"), "-c", setup_source("")]
+    done = subprocess.run(
+        command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "ImportError: lemmse is not installed: run `make lab`" in done.stderr
+
+
+def test_with_address_the_notebook_installs_lemmse_and_runs(published, empty, environ, tmp_path):
+    source = published / notebook_paths()[0].relative_to(ROOT)
+    notebook = shutil.copy(source, tmp_path)
+    run(str(empty / "jupyter-execute"), "--timeout=600", notebook, cwd=tmp_path, env=environ)
+    command = "import lemmse; print(lemmse.__file__)"
+    found = run(str(empty / "python"), "-c", command, cwd=tmp_path, env=environ)
+    assert found.startswith(str(empty.parent))
