@@ -120,7 +120,7 @@ class _Reduce(torch.autograd.Function):
         of the weights is taken anew."""
         queries, precision, log_sum = ctx.saved_tensors
         columns = queries.shape[-1] + 1
-        # Sums over j of w_j (k_j, 1), and of the same times v_j . grad_mean.
+        # Sums over j of w_j (k_j - q, 1), and of the same times v_j . grad_mean.
         plain = queries.new_zeros(*queries.shape[:-1], columns)
         along = torch.zeros_like(plain)
         for tile in _tiles(ctx.source, queries):
@@ -132,17 +132,16 @@ class _Reduce(torch.autograd.Function):
             keys = torch.cat([keys, keys.new_ones(*keys.shape[:-1], 1)], -1)
             plain += weights.mT @ keys
             along += (weights * (values @ grad_mean.mT)).mT @ keys
+        for sums in (plain, along):
+            sums[..., :-1] -= sums[..., -1:] * queries
         if processes() > 1:
             distributed.all_reduce(plain)
             distributed.all_reduce(along)
         total = plain[..., -1:]
         plain, along = plain / total, along / total
-        # The last columns are now 1 and mean . grad_mean; v_j - mean and k_j - q follow from them.
-        slope, offset = (
-            along[..., :-1] - along[..., -1:] * plain[..., :-1],
-            plain[..., :-1] - queries,
-        )
-        gradient = slope + grad_log_sum[..., None] * offset
+        # The last column of ``along`` is now mean . grad_mean.
+        slope = grad_log_sum[..., None] - along[..., -1:]
+        gradient = along[..., :-1] + slope * plain[..., :-1]
         return gradient * precision[..., None], None, None, None
 
 
