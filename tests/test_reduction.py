@@ -130,13 +130,13 @@ def test_blocks_are_skipped_at_small_sigma_and_not_when_exact(monkeypatch):
     keys = keys_of(clustered(4000, 5))
     queries = clustered(30, 5, seed=2)
     visited = []
-    visits = index._visits
+    matters = index._Search._matters
 
-    def counting(wanted):
-        visited.append(wanted.float().mean().item())
-        return visits(wanted)
+    def counting(search):
+        visited.append(matters(search).float().mean().item())
+        return matters(search)
 
-    monkeypatch.setattr(index, "_visits", counting)
+    monkeypatch.setattr(index._Search, "_matters", counting)
     reduce(queries.double(), torch.tensor(1 / 0.05**2), index_of(keys, 1e-6))
     skipping = visited[-1]
     reduce(queries.double(), torch.tensor(1 / 0.05**2), index_of(keys, 0.0))

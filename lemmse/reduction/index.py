@@ -15,6 +15,7 @@ total weight.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ BLOCK = 256  # least number of keys in a block; a block holds at most twice as m
 MOST_BLOCKS = 4096
 BOX_DIMENSIONS = 8  # principal coordinates of the boxes: they hold most of a patch's variance
 BOUNDS = 1 << 22  # numbers in one matrix of bounds, (blocks, queries)
-TILE = 1 << 21  # numbers in one tile of logits, (keys of a block, queries)
+TILE = 1 << 20  # numbers in one tile of logits, (keys of a block, queries)
 GAP = 60.0  # e^60 still leaves room in float32 for the sum of 10^12 such weights
 
 
@@ -60,9 +61,7 @@ class Index:
         self.columns = values.shape[1]
         self.total = counts.sum(dtype=torch.float64).item()
         self.sources = merged.sources[order]
-        self.weighted = (
-            (weighted * counts[:, None]).view(self.blocks, self.size, -1).mT.contiguous()
-        )
+        self.weighted = (weighted * counts[:, None]).T.contiguous()
         keys = centred[order]
         self.keys = torch.cat([augment_keys(keys), keys.new_ones(len(keys), 1)], 1)
         boxes = coordinates[order].view(self.blocks, self.size, -1)
@@ -71,11 +70,11 @@ class Index:
         # Widened by more than the rounding of the coordinates, so that the bound is a bound.
         self.half = (high - low) / 2 + 4e-6 * self.radius
 
-    def chunks(self):
+    def chunks(self) -> Iterator[Keys]:
         """All keys, as the dense reduction takes them: what gradients are computed from."""
         size = self.size * max(1, (1 << 20) // self.size)
-        count = self.weighted[:, 0].reshape(-1)
-        values = self.weighted[:, 1 : 1 + self.columns].mT.reshape(-1, self.columns)
+        count = self.weighted[0]
+        values = self.weighted[1 : 1 + self.columns].T
         for start in range(0, len(self.keys), size):
             part = slice(start, start + size)
             keys = self.keys[part, :-2] + self.centre
@@ -137,10 +136,7 @@ class _Search:
         """Starts with the nearest key of the block whose box is nearest."""
         self.nearest, self.top_block = self.bound.min(0)
         self.top = torch.full_like(self.precision, -torch.inf)
-        order = torch.argsort(self.top_block)
-        blocks, counts = torch.unique_consecutive(self.top_block[order], return_counts=True)
-        for block, chosen in zip(blocks.tolist(), order.split(counts.tolist()), strict=True):
-            self.top[chosen] = self._logits(block, chosen).amax(0)
+        self._raise_top(self._one_block_each())
 
     def _visit_nearer_blocks(self, all_queries: bool) -> None:
         """Finds the nearest key of all, for the queries that need it.
@@ -149,16 +145,26 @@ class _Search:
         GAP, since the shift need only keep the exponentials in range.
         """
         distance = self._squared_distance()
-        needy = (distance - self.nearest) * self.precision > 2 * GAP
         wanted = self.bound < distance
         if not all_queries:
-            wanted &= needy
-        wanted[self.top_block, torch.arange(len(needy), device=needy.device)] = False
-        for block, chosen in _visits(wanted):
-            top = self._logits(block, chosen).amax(0)
-            better = top > self.top[chosen]
-            self.top[chosen[better]] = top[better]
-            self.top_block[chosen[better]] = block
+            wanted &= (distance - self.nearest) * self.precision > 2 * GAP
+        self._raise_top(wanted & ~self._one_block_each())
+
+    def _one_block_each(self) -> Tensor:
+        """Marks each query's ``top_block``, (blocks, n)."""
+        marks = torch.zeros_like(self.bound, dtype=torch.bool)
+        return marks.scatter_(0, self.top_block[None, :], True)
+
+    def _raise_top(self, wanted: Tensor) -> None:
+        """Visits the wanted pairs of block and query and notes the largest logits."""
+        tops = [self._logits(span, chosen).amax(0) for span, chosen in self._visits(wanted)]
+        if not tops:
+            return
+        tops = torch.cat(tops)
+        blocks, queries = wanted.nonzero(as_tuple=True)
+        self.top.scatter_reduce_(0, queries, tops, "amax")
+        winners = tops == self.top[queries]
+        self.top_block[queries[winners]] = blocks[winners]
 
     def _squared_distance(self) -> Tensor:
         """From each query to the nearest key found, from its logit."""
@@ -168,12 +174,16 @@ class _Search:
         """The weighted sums over all blocks that matter, relative to the shift ``top``."""
         index = self.index
         self.augmented[-1] = -self.top
-        rows = index.weighted.shape[1] if details else 1 + index.columns
+        rows = len(index.weighted) if details else 1 + index.columns
         sums = self.top.new_zeros(rows, len(self.top))
         squares = torch.zeros_like(self.top)
-        for block, chosen in _visits(self._matters()):
-            weights = self._logits(block, chosen).clamp_(min=FLOOR).exp_()
-            weighted = index.weighted[block, :rows].to(weights.dtype)
+        # Weights below the floor, which slow exp down, occur only if some key is far enough.
+        reach = (self.norm.sqrt() + index.radius).square() * self.precision / 2
+        floor = bool((reach > -FLOOR).any())
+        for span, chosen in self._visits(self._matters(), merge=True):
+            weights = self._logits(span, chosen)
+            weights = (weights.clamp_(min=FLOOR) if floor else weights).exp_()
+            weighted = index.weighted[:rows, span].to(weights.dtype)
             sums.index_add_(1, chosen, weighted @ weights)
             if details:
                 squares.index_add_(0, chosen, weighted[0] @ weights.square_())
@@ -192,17 +202,40 @@ class _Search:
         """The identifier of each query's nearest key."""
         source = torch.empty_like(self.top_block)
         self.augmented[-1] = 0
-        every = torch.zeros_like(self.bound, dtype=torch.bool)
-        every[self.top_block, torch.arange(len(source), device=source.device)] = True
-        for block, chosen in _visits(every):
-            winner = self._logits(block, chosen).argmax(0)
-            source[chosen] = self.index.sources[block * self.index.size + winner]
+        for span, chosen in self._visits(self._one_block_each()):
+            winner = self._logits(span, chosen).argmax(0)
+            source[chosen] = self.index.sources[span][winner]
         return source
 
-    def _logits(self, block: int, chosen: Tensor) -> Tensor:
-        """Logits of one block, minus the shift once it is set: (keys of the block, chosen)."""
-        index = self.index
-        keys = index.keys[block * index.size : (block + 1) * index.size]
+    def _visits(self, wanted: Tensor, merge: bool = False) -> Iterator[tuple[slice, Tensor]]:
+        """Goes through the wanted pairs of block and query, (blocks, n), block by block.
+
+        Args:
+            wanted: marks the pairs.
+            merge: whether to take neighbouring blocks that all queries want in one go.
+
+        Yields:
+            A range of keys and the indices of the queries that want it.
+        """
+        size, n = self.index.size, wanted.shape[1]
+        most = max(1, TILE // (size * n)) if merge else 1
+        everyone = torch.arange(n, device=wanted.device)
+        counts = wanted.sum(1).tolist()
+        queries = wanted.nonzero(as_tuple=True)[1].split(counts)
+        block = 0
+        while block < len(counts):
+            end = block + 1
+            if counts[block] == n:
+                while end < min(block + most, len(counts)) and counts[end] == n:
+                    end += 1
+            if counts[block]:
+                chosen = everyone if counts[block] == n else queries[block]
+                yield slice(block * size, end * size), chosen
+            block = end
+
+    def _logits(self, span: slice, chosen: Tensor) -> Tensor:
+        """Logits of a range of keys, minus the shift once it is set: (keys, chosen)."""
+        keys = self.index.keys[span]
         if keys.dtype != self.augmented.dtype:
             keys = keys.to(self.augmented.dtype)
             # In the better precision, so is the square.
@@ -250,12 +283,3 @@ def median_splits(coordinates: Tensor) -> tuple[Tensor, int]:
 def _repetitions(order: Tensor, m: int) -> Tensor:
     """Positions where ``order`` repeats the last of m points after its first occurrence."""
     return (order == m - 1).nonzero()[1:, 0]
-
-
-def _visits(wanted: Tensor):
-    """Yields, for every block that some query wants, its number and the queries' indices."""
-    columns = wanted.nonzero(as_tuple=True)[1]
-    counts = wanted.sum(1).tolist()
-    for block, chosen in enumerate(columns.split(counts)):
-        if len(chosen):
-            yield block, chosen
