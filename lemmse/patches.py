@@ -14,6 +14,8 @@ from .operators import Diagonal, General, Stationary
 # float64, whose rounding leaves about 1e-15 of the largest eigenvalue in a null direction.
 RANK_TOLERANCE = 1e-11
 
+ROWS = 1 << 16  # vectors compared at once when equal ones are merged
+
 
 def extract(x: Tensor, patch_size: int, locations: Tensor | None = None) -> Tensor:
     r"""Cuts the patches centred at the given pixels, with circular boundaries.
@@ -319,25 +321,28 @@ def merge_equal(keys: Tensor, values: Tensor) -> Merged:
         >>> sorted(zip(merged.counts.tolist(), merged.values[:, 0].tolist(), strict=True))
         [(1, 5.0), (2, 0.5)]
     """
-    order = torch.argsort(_hash_rows(keys), stable=True)
-    ordered = keys[order]
+    hashes, order = torch.sort(_hash_rows(keys), stable=True)
     new = torch.ones(len(keys), dtype=torch.bool, device=keys.device)
-    new[1:] = (ordered[1:] != ordered[:-1]).any(1)
+    alike = (hashes[1:] == hashes[:-1]).nonzero()[:, 0] + 1
+    for part in alike.split(ROWS):
+        new[part] = (keys[order[part]] != keys[order[part - 1]]).any(1)
     label = new.cumsum(0) - 1
     counts = torch.bincount(label)
     # float64 sums: thousands of copies of one flat patch must not lose digits.
     totals = torch.zeros(len(counts), values.shape[1], dtype=torch.float64, device=values.device)
     totals.index_add_(0, label, values[order].double())
     means = (totals / counts[:, None]).to(values.dtype)
-    return Merged(ordered[new], counts, means, order[new])
+    first = order[new]
+    return Merged(keys[first], counts, means, first)
 
 
 def _hash_rows(keys: Tensor) -> Tensor:
     """A 64-bit hash of each row: an odd random multiple of every word, summed modulo 2^64."""
-    words = (keys + 0.0).view(torch.int32 if keys.dtype == torch.float32 else torch.int64)
+    bits = torch.int32 if keys.dtype == torch.float32 else torch.int64
     generator = torch.Generator().manual_seed(0)
     factors = torch.randint(-(2**62), 2**62, (keys.shape[1],), generator=generator) * 2 + 1
     total = torch.zeros(len(keys), dtype=torch.int64, device=keys.device)
-    for column, factor in enumerate(factors.tolist()):
-        total += words[:, column].long() * factor
+    for column, factor in zip(keys.T, factors.tolist(), strict=True):
+        # Adding zero makes -0 and 0, which are equal, the same bits.
+        total += (column + 0.0).view(bits).long() * factor
     return total

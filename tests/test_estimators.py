@@ -273,6 +273,15 @@ def test_log_density_of_mmse_is_that_of_the_mixture():
     assert torch.allclose(result, wanted.float().expand(1, 4, 4), rtol=1e-5)
 
 
+def test_log_density_counts_only_what_was_measured():
+    """k-space entries that were not sampled carry no noise, and no density."""
+    mri = ops.MRI.cartesian(2, (8, 8))
+    image = photos(1, (8, 8))
+    result = lemmse.MMSE(image, mri).posterior(mri.A(image), 0.2).log_density[0, 0, 0]
+    measured = 2 * int((mri.A(torch.rand(1, 1, 8, 8, generator=generator())) != 0).sum())
+    assert math.isclose(result, -measured / 2 * math.log(2 * math.pi * 0.04), rel_tol=1e-5)
+
+
 # Properties (theory, section 1, facts (a) to (e))
 
 

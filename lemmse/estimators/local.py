@@ -234,16 +234,28 @@ class LEMMSE(_Local):
         return Stream(lambda: map(_flat, self._chunks(group, which)))
 
     def _index(self, group: LocationGroup) -> Index:
-        chunks = [_flat(chunk) for chunk in self._chunks(group, slice(None))]
-        keys = torch.cat([chunk.keys for chunk in chunks])
-        values = torch.cat([chunk.values for chunk in chunks])
-        sources = torch.cat([chunk.sources for chunk in chunks])
-        del chunks
-        c = values.shape[1]
-        merged = merge_equal(keys, torch.cat([values, values.square()], 1))
-        means, squares = merged.values[:, :c], merged.values[:, c:]
-        first = sources[merged.first]
-        return Index(Keys(merged.keys, means, first, merged.counts, squares), self.tolerance)
+        return Index(self._merged(group), self.tolerance)
+
+    def _merged(self, group: LocationGroup) -> Keys:
+        """All keys of a group, equal ones merged."""
+        m, c = len(group.locations) * len(self.images), self.image_shape[0]
+        keys = self.images.new_empty(m, group.rank, dtype=self.dtype)
+        values = self.images.new_empty(m, 2 * c, dtype=self.dtype)
+        sources = self.image_ids.new_empty(m)
+        start = 0
+        for chunk in map(_flat, self._chunks(group, slice(None))):
+            part = slice(start, start + len(chunk.keys))
+            keys[part], sources[part] = chunk.keys, chunk.sources
+            values[part, :c], values[part, c:] = chunk.values, chunk.values.square()
+            start = part.stop
+        merged = merge_equal(keys, values)
+        return Keys(
+            merged.keys,
+            merged.values[:, :c],
+            sources[merged.first],
+            merged.counts,
+            merged.values[:, c:],
+        )
 
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
         states = []

@@ -46,6 +46,10 @@ class MMSE(Estimator):
         parts = self.images.split(IMAGES_AT_ONCE)
         measured = [self.operator.A(x.to(high)) for x in parts]
         self.measurement_shape = tuple(measured[0].shape[1:])
+        # The numbers that noise reaches: all, but for k-space entries that were never sampled.
+        blank = torch.zeros_like(self.images[:1])
+        noise = self.operator.measure(blank, 1.0, torch.Generator(blank.device).manual_seed(0))
+        self.rank = int((real_vectors(noise) != 0).sum())
         self._source = self._held(torch.cat([real_vectors(y).to(dtype) for y in measured]))
 
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
@@ -55,7 +59,7 @@ class MMSE(Estimator):
         queries = real_vectors(y)
         state = reduce(queries, sigma.square().reciprocal(), self._source, details)
         log_pdet = torch.zeros_like(sigma)
-        constant = log_normaliser(queries.shape[1], log_pdet, sigma, self.total_images)
+        constant = log_normaliser(self.rank, log_pdet, sigma, self.total_images)
         return self._spread(state.shift(constant))
 
     def _spread(self, state: State) -> State:

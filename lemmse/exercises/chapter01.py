@@ -4,7 +4,7 @@ import torch
 
 from lemmse.exercises.registry import AGREES, KIND, Property, close, exercise
 
-SHAPE = (4, 5)
+SHAPE = (3, 5)
 
 
 def _pixels() -> list[tuple[int, int]]:
@@ -59,7 +59,7 @@ UNSEEN = "returns a lost part of which the scan sees nothing"
         Property(
             SUM,
             lambda case: close(case.result.sum(), case["h"].sum() * case["y"].sum()),
-            "b[0] is the sum of h; use the same normalisation for fft2 and ifft2, and none for h",
+            "b[0] is the sum of h: the adjoint multiplies, not divides; fft2(h) needs no norm",
         ),
         Property(
             ADJOINT,

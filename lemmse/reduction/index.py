@@ -28,6 +28,7 @@ MOST_BLOCKS = 4096
 BOX_DIMENSIONS = 8  # principal coordinates of the boxes: they hold most of a patch's variance
 BOUNDS = 1 << 22  # numbers in one matrix of bounds, (blocks, queries)
 TILE = 1 << 20  # numbers in one tile of logits, (keys of a block, queries)
+ROWS = 1 << 16  # keys handled at once while preparing
 GAP = 60.0  # e^60 still leaves room in float32 for the sum of 10^12 such weights
 
 
@@ -45,14 +46,14 @@ class Index:
     def __init__(self, merged: Keys, tolerance: float):
         self.tolerance = tolerance
         keys = merged.keys
+        self.dtype = keys.dtype
         self.centre = keys.mean(0)
-        centred = keys - self.centre
-        self.axes = principal_axes(centred, BOX_DIMENSIONS)
-        coordinates = centred @ self.axes
+        self.axes = principal_axes(keys, BOX_DIMENSIONS)
+        coordinates = keys @ self.axes - self.centre @ self.axes
         order, self.blocks = median_splits(coordinates)
         self.size = len(order) // self.blocks
-        self.radius = centred.norm(dim=1).max().item()
-        self.dtype = keys.dtype
+        self.keys = self._augmented(keys, order)
+        self.radius = (-2 * self.keys[:, -2]).max().clamp_min(0).sqrt().item()
         counts = merged.counts[order].to(keys.dtype)
         # Blocks are filled up with repetitions of the last key, of weight zero.
         counts[_repetitions(order, len(keys))] = 0
@@ -62,13 +63,22 @@ class Index:
         self.total = counts.sum(dtype=torch.float64).item()
         self.sources = merged.sources[order]
         self.weighted = (weighted * counts[:, None]).T.contiguous()
-        keys = centred[order]
-        self.keys = torch.cat([augment_keys(keys), keys.new_ones(len(keys), 1)], 1)
         boxes = coordinates[order].view(self.blocks, self.size, -1)
         low, high = boxes.amin(1), boxes.amax(1)
         self.middle = (low + high) / 2
         # Widened by more than the rounding of the coordinates, so that the bound is a bound.
         self.half = (high - low) / 2 + 4e-6 * self.radius
+
+    def _augmented(self, keys: Tensor, order: Tensor) -> Tensor:
+        """Centred keys in the order of the blocks, with -||k||^2 / 2 and 1 appended, (m, d + 2).
+
+        Part by part: no second copy of all keys on the way.
+        """
+        result = keys.new_ones(len(order), keys.shape[1] + 2)
+        for start in range(0, len(order), ROWS):
+            part = slice(start, start + ROWS)
+            result[part, :-1] = augment_keys(keys[order[part]] - self.centre)
+        return result
 
     def chunks(self) -> Iterator[Keys]:
         """All keys, as the dense reduction takes them: what gradients are computed from."""
@@ -245,11 +255,15 @@ class _Search:
         return keys @ self.augmented.index_select(1, chosen)
 
 
-def principal_axes(centred: Tensor, dimensions: int) -> Tensor:
-    """The leading eigenvectors of the covariance of centred vectors, (d, at most dimensions)."""
-    covariance = (centred.T @ centred).double()
-    _, vectors = torch.linalg.eigh(covariance)
-    return vectors.flip(1)[:, :dimensions].to(centred.dtype)
+def principal_axes(vectors: Tensor, dimensions: int) -> Tensor:
+    """The leading eigenvectors of the covariance of some vectors, (d, at most dimensions)."""
+    mean = vectors.mean(0)
+    covariance = vectors.new_zeros(len(mean), len(mean), dtype=torch.float64)
+    for part in vectors.split(ROWS):
+        centred = part - mean
+        covariance += (centred.T @ centred).double()
+    _, axes = torch.linalg.eigh(covariance)
+    return axes.flip(1)[:, :dimensions].to(vectors.dtype)
 
 
 def median_splits(coordinates: Tensor) -> tuple[Tensor, int]:
