@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import numpy as np
 import torch
+import torch.distributed
 from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm import tqdm
@@ -126,6 +127,10 @@ def _add_estimate(commands) -> None:
     add("--posterior", action="store_true", help="draw the posterior standard deviation, too")
     add("--out", type=Path, default=Path("result.png"), help="figure to write [%(default)s]")
     add("--save", type=Path, help="also write the arrays to this .npz file")
+    command.epilog = (
+        "Under torchrun (torchrun --nproc-per-node 4 -m lemmse estimate ...) the training set is "
+        "shared by the processes; the first one reports."
+    )
     command.set_defaults(run=estimate)
 
 
@@ -149,8 +154,36 @@ def estimate(args: argparse.Namespace) -> None:
     if args.save is not None:
         check_out(args.save, (".npz",))
     args.preinverse = args.preinverse or USUAL_PREINVERSE.get(args.operator, "identity")
+    with joined_processes() as (where, first):
+        arrays = estimated(args, where, quiet=not first)
+    if first:
+        report(arrays)
+        write(args, arrays)
 
+
+@contextmanager
+def joined_processes() -> Iterator[tuple[torch.device, bool]]:
+    """Joins the other processes that torchrun started, if it did.
+
+    Yields:
+        The device of this process, and whether it is the first of all.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        yield device(), True
+        return
     where = device()
+    if where.type == "cuda":
+        where = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(where)
+    torch.distributed.init_process_group("nccl" if where.type == "cuda" else "gloo")
+    try:
+        yield where, torch.distributed.get_rank() == 0
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def estimated(args: argparse.Namespace, where: torch.device, quiet: bool) -> dict[str, Tensor]:
+    """Truth, measurement and estimate, and the standard deviation if it was asked for."""
     train = datasets.load(args.dataset, "train", args.images)
     truth = datasets.load(args.dataset, "test", args.count)
     operator = OPERATORS[args.operator](args, tuple(truth.shape[2:]))
@@ -160,7 +193,7 @@ def estimate(args: argparse.Namespace) -> None:
     estimator = ESTIMATORS[args.estimator](train.to(where), operator, args)
 
     means, deviations = [], []
-    with tqdm(total=len(truth), desc=args.estimator, unit="image") as bar:
+    with tqdm(total=len(truth), desc=args.estimator, unit="image", disable=quiet) as bar:
         for batch in measurement.split(BATCH):
             mean, deviation = apply(estimator, batch.to(where), args.sigma, args.posterior)
             means.append(mean.cpu())
@@ -169,8 +202,11 @@ def estimate(args: argparse.Namespace) -> None:
     arrays = {"truth": truth, "measurement": measurement, "estimate": torch.cat(means)}
     if args.posterior:
         arrays["deviation"] = torch.cat(deviations)
+    return arrays
 
-    report(arrays)
+
+def write(args: argparse.Namespace, arrays: dict[str, Tensor]) -> None:
+    """Write the figure, and the arrays if they were asked for."""
     if args.save is not None:
         with replaced(args.save) as path:
             np.savez_compressed(path, **{name: array.numpy() for name, array in arrays.items()})

@@ -234,3 +234,19 @@ def test_as_a_process():
     assert run.stdout == ""
     assert "did you mean 'fashion-mnist'" in run.stderr
     assert run.stderr.count("\n") == 1
+
+
+def test_torchrun_shares_the_training_set(tmp_path, faces):
+    """Two processes write one figure and the arrays that one process writes."""
+    words = ["-m", "lemmse", "estimate", "--dataset", faces, "--images", "17", "--count", "2"]
+    words += ["--patch-size", "3", "--out", str(tmp_path / "r.png"), "--save"]
+    alone, together = tmp_path / "alone.npz", tmp_path / "together.npz"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for prefix, path in (([], alone), (launch, together)):
+        command = [sys.executable, *prefix, *words, str(path)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert done.stdout.count("figure:") == 1
+    with np.load(alone) as first, np.load(together) as second:
+        np.testing.assert_allclose(second["estimate"], first["estimate"], atol=1e-5)

@@ -7,11 +7,11 @@ and imported here.
 import importlib
 import pkgutil
 
-from lemmse.exercises.registry import EXERCISES, Exercise, Property, check, close, exercise
+from lemmse.exercises.registry import EXERCISES, Case, Exercise, Property, check, close, exercise
 from lemmse.exercises.result import Result
 
 for _module in pkgutil.iter_modules(__path__):
     if _module.name.startswith("chapter"):
         importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["EXERCISES", "Exercise", "Property", "Result", "check", "close", "exercise"]
+__all__ = ["EXERCISES", "Case", "Exercise", "Property", "Result", "check", "close", "exercise"]

@@ -261,7 +261,7 @@ def check(number: str, function) -> Result:
 
 
 def close(a, b, tolerance: float = 1e-5) -> bool:
-    """Whether two numbers or tensors of one shape agree up to tolerance * max(1, max |b|)."""
+    """Whether two numbers or tensors of one shape agree up to ``tolerance * max(1, max |b|)``."""
     return difference(a, b, tolerance) is None
 
 

@@ -1,6 +1,6 @@
 """Forward operators and pre-inverses of imaging inverse problems."""
 
-from .base import Operator
+from .base import Constant, Operator
 from .blur import Blur
 from .materialise import materialise
 from .matrix import MatrixOperator
@@ -13,6 +13,7 @@ from .tomography import Tomography
 __all__ = [
     "MRI",
     "Blur",
+    "Constant",
     "Diagonal",
     "General",
     "Identity",

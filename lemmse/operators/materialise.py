@@ -60,7 +60,8 @@ def materialise(
     1e-6 relative to the largest value in float64 and 1e-3 in float32.
 
     Args:
-        function: takes a batch (B, *shape) and returns a batch of tensors of any one shape.
+        function: takes a batch of inputs of this shape and returns a batch of tensors of any one
+            shape.
         shape: shape of one input.
         is_complex: whether inputs are complex; they then count as twice as many real numbers,
             the real parts first.

@@ -15,11 +15,10 @@ def show_images(rows, titles=None, row_labels=None, psnr_to=None, limits=(0.0, 1
     PSNR = -10 log10(mean (image - truth)^2) in dB, for the data range 1.
 
     Args:
-        rows: one of
-            - a tensor (C, H, W) or (B, C, H, W): one row of images;
-            - a list of tensors (C, H, W): one row; of (B, C, H, W) or lists: a row each
-              (None leaves a cell empty);
-            - a mapping name -> (B, C, H, W): a titled *column* for each name, a row for each image.
+        rows: a tensor (C, H, W) or (B, C, H, W) is one row of images, and so is a list of tensors
+            (C, H, W); a list of (B, C, H, W) or of lists has a row for each entry (None leaves a
+            cell empty); a mapping name -> (B, C, H, W) has a titled column for each name and a row
+            for each image.
         titles: one title a column.
         row_labels: one label a row.
         psnr_to: the truth, arranged like ``rows``; a single row or column of it is repeated. With a
