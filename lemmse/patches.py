@@ -45,7 +45,7 @@ def extract(x: Tensor, patch_size: int, locations: Tensor | None = None) -> Tens
         margin = patch_size // 2
         padded = functional.pad(x, (margin,) * 4, mode="circular")
         return functional.unfold(padded, patch_size).transpose(1, 2)
-    pixels = patch_pixels(patch_size, x.shape[-2:])[locations].to(x.device)
+    pixels = patch_pixels(patch_size, x.shape[-2:]).to(x.device)[locations.to(x.device)]
     return x.flatten(2)[:, :, pixels].transpose(1, 2).flatten(2)
 
 

@@ -36,9 +36,8 @@ class Index:
     r"""Keys prepared once for many queries.
 
     Args:
-        keys: the keys, (m, d), without counts.
-        merged: distinct keys, their counts, mean values and mean squares, from
-            `patches.merge_equal`; ``merged.sources`` identify one original of each.
+        merged: distinct keys (m, d) with their counts, mean values and mean squares, as
+            `patches.merge_equal` finds them; ``merged.sources`` identify one original of each.
         tolerance: :math:`\varepsilon`, the largest fraction of the weight that may be skipped;
             0 skips nothing.
     """
