@@ -2,9 +2,9 @@ r"""A search structure over many keys: equal keys merged, far ones skipped with 
 
 Keys are merged where they are identical (`patches.merge_equal`) and sorted into blocks by median
 splits along their principal directions. A block is enclosed by a box in the leading principal
-coordinates; the distance from a query to the box bounds its distance to every key inside from
-below. With :math:`d_1` the distance to the nearest key, found first, a block at distance
-:math:`\delta` may be skipped when
+coordinates and the norm of the rest; the distance from a query to the box bounds its distance to
+every key inside from below. With :math:`d_1` the distance to the nearest key, found first, a block
+at distance :math:`\delta` may be skipped when
 
 .. math:: N e^{-\delta^2 / 2 \sigma^2} \le \varepsilon\, e^{-d_1^2 / 2 \sigma^2},
 
@@ -23,9 +23,9 @@ from torch import Tensor
 from .dense import FLOOR, Keys, augment_keys, augment_queries
 from .state import Details, State, combine
 
-BLOCK = 256  # least number of keys in a block; a block holds at most twice as many
+BLOCK = 512  # least number of keys in a block; a block holds at most twice as many
 MOST_BLOCKS = 4096
-BOX_DIMENSIONS = 8  # principal coordinates of the boxes: they hold most of a patch's variance
+BOX_DIMENSIONS = 4  # principal coordinates of the boxes; the norm of the rest is one more
 BOUNDS = 1 << 22  # numbers in one matrix of bounds, (blocks, queries)
 TILE = 1 << 20  # numbers in one tile of logits, (keys of a block, queries)
 ROWS = 1 << 16  # keys handled at once while preparing
@@ -48,7 +48,8 @@ class Index:
         self.dtype = keys.dtype
         self.centre = keys.mean(0)
         self.axes = principal_axes(keys, BOX_DIMENSIONS)
-        coordinates = keys @ self.axes - self.centre @ self.axes
+        parts = [self.coordinates_of(part - self.centre) for part in keys.split(ROWS)]
+        coordinates = torch.cat(parts)
         order, self.blocks = median_splits(coordinates)
         self.size = len(order) // self.blocks
         self.keys = self._augmented(keys, order)
@@ -67,6 +68,16 @@ class Index:
         self.middle = (low + high) / 2
         # Widened by more than the rounding of the coordinates, so that the bound is a bound.
         self.half = (high - low) / 2 + 4e-6 * self.radius
+
+    def coordinates_of(self, centred: Tensor) -> Tensor:
+        """Where boxes are drawn: the principal coordinates, and the norm of what they leave out.
+
+        Two vectors are at least as far apart as these coordinates are, since norms of differences
+        are at least the differences of norms.
+        """
+        principal = centred @ self.axes.to(centred)
+        rest = (centred - principal @ self.axes.to(centred).T).norm(dim=1, keepdim=True)
+        return torch.cat([principal, rest], 1)
 
     def _augmented(self, keys: Tensor, order: Tensor) -> Tensor:
         """Centred keys in the order of the blocks, with -||k||^2 / 2 and 1 appended, (m, d + 2).
@@ -114,7 +125,7 @@ class _Search:
         zero = torch.zeros_like(precision)[:, None]
         # (d + 2, n): the last row, against the keys' column of ones, takes the shift.
         self.augmented = torch.cat([augment_queries(queries, precision), zero], 1).T.contiguous()
-        self.bound = self._bounds(queries @ index.axes.to(queries))
+        self.bound = self._bounds(index.coordinates_of(queries))
 
     def _bounds(self, coordinates: Tensor) -> Tensor:
         """Lower bounds of the squared distance from every block to every query, (blocks, n)."""
