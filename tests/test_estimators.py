@@ -53,8 +53,22 @@ CASES = {
 }
 
 
+def largest_errors(estimate, reference, truth):
+    """Largest error over some measurements, at each noise level."""
+    errors = {}
+    for sigma in SIGMAS:
+        y = estimate.operator.measure(truth, sigma, generator())
+        exact = y.to(torch.complex128 if y.is_complex() else torch.float64)
+        z = estimate.preinverse.apply(exact)
+        wanted = torch.stack([reference(entry, sigma)[0] for entry in z])
+        result = estimate(y, sigma)
+        assert result.dtype == torch.float32
+        errors[sigma] = (result - wanted).abs().max().item()
+    return errors
+
+
 def worst_errors(name, patch_size, size, channels, count=3):
-    """Largest error over two measurements, at each noise level."""
+    """LE-MMSE against brute force, on a training image and on a test image."""
     images = photos(count, size, channels)
     build, kind = CASES[name]
     operator = build(size)
@@ -62,15 +76,7 @@ def worst_errors(name, patch_size, size, channels, count=3):
     apply = estimate.preinverse.apply
     reference = BruteForce(images, operator, apply, (patch_size, patch_size))
     truth = torch.cat([images[1:2], photos(1, size, channels, "test")])
-    errors = {}
-    for sigma in SIGMAS:
-        y = operator.measure(truth, sigma, generator())
-        exact = y.to(torch.complex128 if y.is_complex() else torch.float64)
-        wanted = torch.stack([reference(z, sigma)[0] for z in apply(exact)])
-        result = estimate(y, sigma)
-        assert result.dtype == torch.float32
-        errors[sigma] = (result - wanted).abs().max().item()
-    return errors
+    return largest_errors(estimate, reference, truth)
 
 
 @pytest.mark.parametrize("patch_size", [3, 5, 7])
@@ -140,12 +146,8 @@ def test_equivariant_mmse_is_lemmse_with_the_whole_image_as_patch(name):
     operator = build(size)
     estimate = lemmse.EquivariantMMSE(images, operator, kind)
     reference = BruteForce(images, operator, estimate.preinverse.apply, size)
-    for sigma in SIGMAS:
-        y = operator.measure(images[:2].roll(1, -1), sigma, generator())
-        exact = y.to(torch.complex128 if y.is_complex() else torch.float64)
-        z = estimate.preinverse.apply(exact)
-        wanted = torch.stack([reference(entry, sigma)[0] for entry in z])
-        assert (estimate(y, sigma) - wanted).abs().max() <= tolerance(sigma)
+    errors = largest_errors(estimate, reference, images[:2].roll(1, -1))
+    assert all(error <= tolerance(sigma) for sigma, error in errors.items()), errors
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -156,12 +158,8 @@ def test_local_mmse_uses_only_patches_of_the_same_place(name):
     operator = build(size)
     estimate = lemmse.LocalMMSE(images, operator, kind, patch_size=3)
     reference = BruteForce(images, operator, estimate.preinverse.apply, (3, 3), True)
-    for sigma in SIGMAS:
-        y = operator.measure(images[:2], sigma, generator())
-        exact = y.to(torch.complex128 if y.is_complex() else torch.float64)
-        z = estimate.preinverse.apply(exact)
-        wanted = torch.stack([reference(entry, sigma)[0] for entry in z])
-        assert (estimate(y, sigma) - wanted).abs().max() <= tolerance(sigma)
+    errors = largest_errors(estimate, reference, images[:2])
+    assert all(error <= tolerance(sigma) for sigma, error in errors.items()), errors
 
 
 @pytest.mark.parametrize("name", ["denoising", "blur agnostic", "MRI", "tomography"])

@@ -26,15 +26,6 @@ from lemmse.operators import (
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Runs on one thread: the matrices here are too small to share between cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def random(*shape, seed=0, dtype=torch.float64):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
