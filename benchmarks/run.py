@@ -35,22 +35,23 @@ SIGMAS = (0.05, 0.1, 0.2, 0.5, 1.0)
 PART = 1000  # training images that the peers are measured on
 
 
-def seconds(function: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Median time of a call, after one call to warm up."""
+def seconds(function: Callable[[], object], args: argparse.Namespace, repeats: int) -> float:
+    """Median time of a call, after one call to warm up; without repeats, the first call's."""
+    clock = time.process_time if args.cpu_time else time.perf_counter
     times = []
     for _ in range(repeats + 1):
-        synchronise(device)
-        start = time.perf_counter()
+        synchronise()
+        start = clock()
         function()
-        synchronise(device)
-        times.append(time.perf_counter() - start)
+        synchronise()
+        times.append(clock() - start)
     return statistics.median(times[1:] if repeats > 0 else times)
 
 
-def synchronise(device: torch.device) -> None:
+def synchronise() -> None:
     """Waits for a GPU."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def dense(images: Tensor, y: Tensor, patch_size: int, sigma: float, chunk: int) -> Tensor:
@@ -103,19 +104,19 @@ def rows_of(name: str, count: int, patch_size: int, args: argparse.Namespace, de
     truth = lemmse.datasets.load(name, split="test", n=args.queries).to(device)
     part = images[:PART]
     scale = count / len(part)
-    synchronise(device)
+    synchronise()
     start = time.perf_counter()
     estimate = lemmse.LEMMSE(images, patch_size=patch_size).prepare()
-    synchronise(device)
+    synchronise()
     preparation = time.perf_counter() - start
     channels = truth.shape[1]
     for sigma in args.sigmas:
         noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
         y = truth + sigma * noise.to(device)
-        times = {"lemmse": seconds(partial(estimate, y, sigma), device, args.repeats)}
+        times = {"lemmse": seconds(partial(estimate, y, sigma), args, args.repeats)}
         queries = extract(y, patch_size).flatten(0, 1)
         keys = extract(part, patch_size).flatten(0, 1)
-        limit = seconds(partial(product, queries, keys), device, args.repeats)
+        limit = seconds(partial(product, queries, keys), args, args.repeats)
         times["limit"] = scale * limit
         peers = {}
         if channels == 1 and not args.no_dense:
@@ -124,7 +125,7 @@ def rows_of(name: str, count: int, patch_size: int, args: argparse.Namespace, de
         if channels == 1 and has_keops():
             peers["keops"] = partial(keops, part, y, patch_size, sigma)
         for peer, function in peers.items():
-            times[peer] = scale * seconds(function, device, args.peer_repeats)
+            times[peer] = scale * seconds(function, args, args.peer_repeats)
         yield {
             "dataset": name,
             "images": count,
@@ -163,13 +164,18 @@ def main() -> None:
     add("--queries", type=int, default=1, help="test images estimated at once [%(default)s]")
     add("--repeats", type=int, default=3, help="timed calls of the package [%(default)s]")
     add("--peer-repeats", type=int, default=1, help="timed calls of the peers [%(default)s]")
+    add("--threads", type=int, help="threads of the CPU [all]")
+    add("--cpu-time", action="store_true", help="time of the processor, for a busy machine")
     add("--no-dense", action="store_true", help="leave the slowest peer out")
     add("--out", type=Path, default=Path("_build/benchmarks.json"))
     args = parser.parse_args()
     device = lemmse.device()
+    if args.threads:
+        torch.set_num_threads(args.threads)
     machine = {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "clock": "processor" if args.cpu_time else "wall",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "processor": platform.processor() or platform.machine(),
     }
