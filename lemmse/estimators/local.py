@@ -59,10 +59,6 @@ class _Local(Estimator):
             return self.images
         return torch.cat([through(x) for x in parts])
 
-    def _patches(self, y: Tensor, locations: Tensor) -> Tensor:
-        z = apply_preinverse(self.preinverse, y, self.image_shape)
-        return extract(z, self.patch_size, locations)
-
     def _chunks(self, group: LocationGroup, which: slice) -> Iterator[Keys]:
         """The keys of some locations of a group, chunk by chunk of images.
 
@@ -132,11 +128,12 @@ class LocalMMSE(_Local):
         super().__init__(images, operator, preinverse, patch_size, regularisation, dtype)
 
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
-        states = [self._evaluate_group(group, y, sigma, details) for group in self.groups]
+        z = apply_preinverse(self.preinverse, y, self.image_shape)
+        states = [self._evaluate_group(group, z, sigma, details) for group in self.groups]
         return self._in_order(states)
 
-    def _evaluate_group(self, group, y, sigma, details) -> State:
-        patches = self._patches(y, group.locations)
+    def _evaluate_group(self, group, z, sigma, details) -> State:
+        patches = extract(z, self.patch_size, group.locations)
         # Few enough locations at once that a chunk of their keys is small.
         step = max(1, (1 << 22) // (len(self.images) * max(1, group.rank)))
         states = []
@@ -258,9 +255,10 @@ class LEMMSE(_Local):
         )
 
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
+        z = apply_preinverse(self.preinverse, y, self.image_shape)
         states = []
         for group, sources in zip(self.groups, self._sources, strict=True):
-            patches = self._patches(y, group.locations)
+            patches = extract(z, self.patch_size, group.locations)
             states.append(self._evaluate_group(group, sources, patches, sigma, details))
         return self._in_order(states)
 

@@ -60,10 +60,12 @@ class Keys:
             )
 
 
-def tile_size(queries: Tensor) -> int:
-    """How many keys make a tile beside these queries, (..., n, d)."""
+def tiles(chunks: Iterable[Keys], queries: Tensor) -> Iterator[Keys]:
+    """Cuts chunks of keys into tiles of the right size beside these queries, (..., n, d)."""
     numbers = queries.shape[:-1].numel()
-    return max(64, TILE.get(queries.device.type, TILE["cuda"]) // max(1, numbers))
+    size = max(64, TILE.get(queries.device.type, TILE["cuda"]) // max(1, numbers))
+    for chunk in chunks:
+        yield from chunk.tiles(size)
 
 
 def augment_queries(queries: Tensor, precision: Tensor) -> Tensor:
@@ -90,10 +92,9 @@ def attend(queries: Tensor, precision: Tensor, chunks: Iterable[Keys], details: 
     """
     augmented = augment_queries(queries, precision).mT.contiguous()
     running = None
-    for chunk in chunks:
-        for tile in chunk.tiles(tile_size(queries)):
-            running = _Running.start(tile, augmented, details) if running is None else running
-            running.add(tile, augmented)
+    for tile in tiles(chunks, queries):
+        running = _Running.start(tile, augmented, details) if running is None else running
+        running.add(tile, augmented)
     return running.finish()
 
 

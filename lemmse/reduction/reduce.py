@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, distributed
 
-from .dense import Keys, attend, tile_size
+from .dense import Keys, attend, tiles
 from .state import State, combine
 
 # Largest rounding error of a logit that float32 is trusted with. An error e of one of two logits
@@ -123,7 +123,7 @@ class _Reduce(torch.autograd.Function):
         # Sums over j of w_j (k_j - q, 1), and of the same times v_j . grad_mean.
         plain = queries.new_zeros(*queries.shape[:-1], columns)
         along = torch.zeros_like(plain)
-        for tile in _tiles(ctx.source, queries):
+        for tile in tiles(ctx.source.chunks(), queries):
             keys, values = tile.keys.to(queries.dtype), tile.values.to(queries.dtype)
             logits = torch.cdist(keys, queries).square() * (precision[..., None, :] / -2)
             weights = (logits - log_sum[..., None, :]).exp_()
@@ -143,11 +143,6 @@ class _Reduce(torch.autograd.Function):
         slope = grad_log_sum[..., None] - along[..., -1:]
         gradient = along[..., :-1] + slope * plain[..., :-1]
         return gradient * precision[..., None], None, None, None
-
-
-def _tiles(source: Source, queries: Tensor) -> Iterator[Keys]:
-    for chunk in source.chunks():
-        yield from chunk.tiles(tile_size(queries))
 
 
 def _convert(tensor: Tensor, dtype: torch.dtype) -> Tensor:
