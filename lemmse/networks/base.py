@@ -1,0 +1,284 @@
+"""What all local networks share: padding, conditioning on sigma, and the skip connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..operators import Diagonal, PreInverse, Stationary
+
+FREQUENCIES = 8
+EMBEDDING = 32
+"""A network is told log sigma as 8 sines and 8 cosines, which become 32 numbers."""
+
+
+def noise_gain(preinverse: PreInverse) -> float:
+    r"""The mean variance of a pixel of B e for white noise e: the mean of the diagonal of B B^T.
+
+    Example:
+        >>> from lemmse.operators import Mask
+        >>> noise_gain(Mask.central(2, (4, 4)).preinverse("pinv", (1, 4, 4)))
+        0.75
+    """
+    noise = preinverse.noise
+    if isinstance(noise, Stationary):
+        return noise.spectrum.mean().item()
+    if isinstance(noise, Diagonal):
+        return noise.gain.square().mean().item()
+    return (noise.matrix.square().sum() / len(noise.matrix)).item()
+
+
+class Skip(nn.Module):
+    r"""The best affine guess of a pixel of x from the same pixel of z, and how far off it is.
+
+    Over all training images, all pixels and the noise, with :math:`z = B y`,
+
+    .. math:: \hat x = m_x + s (z - m_z), \qquad s = \frac{c}{v_z + g \sigma^2}, \qquad
+        e = \frac{e_0 v_z + v_x g \sigma^2}{v_z + g \sigma^2}
+
+    where m, v and c are the means, the variances and the covariance of the pixels of x and of the
+    noise-free :math:`B A x`, :math:`e_0 = v_x - c^2 / v_z`, and g is the mean of the diagonal of
+    :math:`B B^T`. A network adds its answer, times :math:`\sqrt e`, to this guess, and the training
+    loss is divided by e: so what the network has to produce has unit size at every sigma. For
+    denoising with :math:`m = 0` it is the preconditioning of Karras et al.
+
+    Args:
+        statistics: :math:`m_x, m_z, v_x, v_z, c, e_0, g`. The default suits denoising of images
+            whose pixels have mean 0.5 and standard deviation 0.3.
+
+    Source:
+        Karras, Aittala, Aila, Laine, Elucidating the design space of diffusion-based generative
+        models, NeurIPS 2022, table 1.
+
+    Example:
+        >>> skip = Skip((0.5, 0.5, 0.04, 0.04, 0.04, 0.0, 1.0))
+        >>> skip(torch.tensor([1.0]), torch.tensor([0.2])), skip.error(torch.tensor([0.2]))
+        (tensor([0.7500]), tensor([0.0200]))
+    """
+
+    statistics: Tensor
+
+    def __init__(self, statistics: Sequence[float] = (0.5, 0.5, 0.09, 0.09, 0.09, 0.0, 1.0)):
+        super().__init__()
+        self.register_buffer("statistics", torch.tensor(statistics))
+
+    @classmethod
+    def fit(cls, images: Tensor, clean: Tensor, preinverse: PreInverse) -> Skip:
+        """Measures the statistics.
+
+        Args:
+            images: the training images x, (N, C, H, W).
+            clean: B A x, of the same shape.
+            preinverse: B.
+
+        Example:
+            >>> from lemmse.operators import Identity
+            >>> x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+            >>> skip = Skip.fit(x, x, Identity().preinverse(None, (1, 8, 8)))
+            >>> bool(torch.isclose(skip.statistics[2], x.var(correction=0)))
+            True
+        """
+        x, z = images.double().flatten(), clean.double().flatten()
+        floor = 1e-6  # a constant training set has no variance; the guess is then its mean
+        v_x, v_z = (t.var(correction=0).clamp_min(floor) for t in (x, z))
+        c = ((x - x.mean()) * (z - z.mean())).mean()
+        e_0 = (v_x - c.square() / v_z).clamp_min(0)
+        gain = noise_gain(preinverse)
+        return cls([float(number) for number in (x.mean(), z.mean(), v_x, v_z, c, e_0, gain)])
+
+    def variance(self, sigma: Tensor) -> Tensor:
+        """The variance of a pixel of z, of the shape of sigma."""
+        v_z, gain = self.statistics[3], self.statistics[6]
+        return v_z + gain * sigma.square()
+
+    def error(self, sigma: Tensor) -> Tensor:
+        """The mean squared error e of the guess, of the shape of sigma."""
+        _, _, v_x, v_z, _, e_0, gain = self.statistics
+        return (e_0 * v_z + v_x * gain * sigma.square()) / self.variance(sigma)
+
+    def standardised(self, z: Tensor, sigma: Tensor) -> Tensor:
+        """The pixels z, with mean 0 and variance 1."""
+        return (z - self.statistics[1]) * self.variance(sigma).rsqrt()
+
+    def forward(self, z: Tensor, sigma: Tensor) -> Tensor:
+        """The guess."""
+        m_x, m_z, _, _, c, _, _ = self.statistics
+        return m_x + c / self.variance(sigma) * (z - m_z)
+
+
+class NoiseEmbedding(nn.Module):
+    """Turns sigma, (B,), into features (B, 32): sines and cosines of log sigma, and two layers.
+
+    Example:
+        >>> NoiseEmbedding()(torch.tensor([0.1, 1.0])).shape
+        torch.Size([2, 32])
+    """
+
+    frequencies: Tensor
+
+    def __init__(self):
+        super().__init__()
+        # Wavelengths from 25 to 2 in log sigma, which runs over about 5 from 0.005 to 1.
+        frequencies = 0.25 * 2 ** (torch.arange(FREQUENCIES) / 2)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.layers = nn.Sequential(
+            nn.Linear(2 * FREQUENCIES, EMBEDDING), nn.SiLU(), nn.Linear(EMBEDDING, EMBEDDING)
+        )
+
+    def forward(self, sigma: Tensor) -> Tensor:
+        angles = sigma.log()[:, None] * self.frequencies
+        return functional.silu(self.layers(torch.cat([angles.sin(), angles.cos()], dim=1)))
+
+
+class ResidualBlock(nn.Module):
+    r"""One residual step on every pixel: :math:`h + W_2 \,\mathrm{silu}(W_1 (a \cdot |h| + b))`.
+
+    :math:`|h|` is h divided by its root mean square over the channels *of the same pixel*: a
+    normalisation over pixels would let every pixel see the whole image. The scale a and the offset
+    b of each channel depend on sigma.
+
+    Args:
+        width: channels of h.
+        hidden: channels between the two layers.
+        kernel_size: of :math:`W_1`; 3 makes the receptive field grow by one pixel on each side,
+            and the output, computed without padding, smaller by as much.
+
+    Example:
+        >>> block = ResidualBlock(8, 16, kernel_size=3)
+        >>> block(torch.rand(2, 8, 5, 5), torch.rand(2, 32)).shape
+        torch.Size([2, 8, 3, 3])
+    """
+
+    def __init__(self, width: int, hidden: int, kernel_size: int = 1):
+        super().__init__()
+        self.margin = kernel_size // 2
+        self.modulation = nn.Linear(EMBEDDING, 2 * width)
+        self.first = nn.Conv2d(width, hidden, kernel_size)
+        self.second = nn.Conv2d(hidden, width, 1)
+
+    def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
+        scale, offset = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
+        normal = h * (h.square().mean(1, keepdim=True) + 1e-6).rsqrt()
+        step = functional.silu(self.first(normal * (1 + scale) + offset))
+        return cropped(h, self.margin) + self.second(step)
+
+
+class LocalNetwork(nn.Module):
+    r"""A network whose output pixel n is one and the same function of the P x P patch at n.
+
+    .. math:: \phi(z, \sigma)[n] = f(\Pi_n z, \sigma)
+
+    The image is padded circularly once, by (P - 1)/2 on each side, and all layers are then computed
+    without padding. That equals circular padding in every layer, and makes `valid` available: the
+    same function on a crop, which is what training uses.
+
+    Subclasses define ``body(z, embedding)``: standardised crops (B, C, h + P - 1, w + P - 1) and
+    the features of sigma (B, 32) to (B, C, h, w).
+
+    Args:
+        channels: C, 1 for grey and 3 for colour.
+        patch_size: P, odd.
+        skip: the affine guess that the network corrects; see `Skip`.
+
+    Attributes:
+        channels, patch_size: as given.
+
+    Raises:
+        ValueError: if a number is not positive or P is even.
+    """
+
+    def __init__(self, channels: int, patch_size: int, skip: Skip | None = None):
+        super().__init__()
+        check_positive_integers(channels=channels, patch_size=patch_size)
+        if patch_size % 2 == 0:
+            raise ValueError(f"expected patch_size to be odd, got {patch_size}")
+        self.channels = channels
+        self.patch_size = patch_size
+        self.skip = Skip() if skip is None else skip
+        self.embedding = NoiseEmbedding()
+
+    def body(self, z: Tensor, embedding: Tensor) -> Tensor:
+        """What a subclass defines."""
+        raise NotImplementedError(f"{type(self).__name__} does not define body")
+
+    def forward(self, z: Tensor, sigma: float | Tensor) -> Tensor:
+        """Estimates images.
+
+        Args:
+            z: (B, C, H, W), what the pre-inverse makes of the measurement: z = B y.
+            sigma: standard deviation of the noise in y, in (0, 1]: a number or a (B,) tensor.
+
+        Returns:
+            (B, C, H, W).
+
+        Raises:
+            ValueError: if z is no batch of images of C channels, at least P x P, or sigma does not
+                fit.
+        """
+        self._check(z)
+        sigma = self._noise_level(sigma, z)
+        margin = self.patch_size // 2
+        return self._valid(functional.pad(z, (margin,) * 4, mode="circular"), sigma)
+
+    def valid(self, z: Tensor, sigma: float | Tensor) -> Tensor:
+        """Estimates the inner part of crops, the pixels whose whole patch is there.
+
+        Args:
+            z: crops of B y, (B, C, h + P - 1, w + P - 1).
+            sigma: see `forward`.
+
+        Returns:
+            (B, C, h, w).
+
+        Raises:
+            ValueError: see `forward`.
+        """
+        self._check(z)
+        return self._valid(z, self._noise_level(sigma, z))
+
+    def _valid(self, z: Tensor, sigma: Tensor) -> Tensor:
+        level = sigma[:, None, None, None]
+        correction = self.body(self.skip.standardised(z, level), self.embedding(sigma))
+        guess = self.skip(cropped(z, self.patch_size // 2), level)
+        return guess + self.skip.error(level).sqrt() * correction
+
+    def _check(self, z: Tensor) -> None:
+        if not isinstance(z, Tensor) or z.ndim != 4 or z.shape[1] != self.channels:
+            got = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
+            raise ValueError(f"z: expected shape (B, {self.channels}, H, W), got {got}")
+        if not z.is_floating_point():
+            raise ValueError(f"z: expected real floating-point images, got {z.dtype}")
+        if min(z.shape[2:]) < self.patch_size:
+            size, p = tuple(z.shape[2:]), self.patch_size
+            raise ValueError(f"z: expected at least {p} x {p} pixels, got {size}")
+
+    def _noise_level(self, sigma: float | Tensor, z: Tensor) -> Tensor:
+        level = torch.as_tensor(sigma, dtype=z.dtype, device=z.device)
+        if level.ndim == 0:
+            level = level.expand(len(z))
+        if level.shape != (len(z),):
+            raise ValueError(f"sigma: expected a number or shape ({len(z)},), got {level.shape}")
+        if not ((level > 0) & (level <= 1)).all():
+            raise ValueError(f"sigma: expected values in (0, 1], got {sigma}")
+        return level
+
+
+def cropped(h: Tensor, margin: int) -> Tensor:
+    """Without so many pixels on each side.
+
+    Example:
+        >>> cropped(torch.zeros(1, 1, 5, 5), 2).shape
+        torch.Size([1, 1, 1, 1])
+    """
+    return h[..., margin : h.shape[-2] - margin, margin : h.shape[-1] - margin]
+
+
+def check_positive_integers(**numbers: int) -> None:
+    """ValueError unless all are positive integers."""
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, Integral) or number < 1:
+            raise ValueError(f"{name}: expected a positive integer, got {number!r}")

@@ -1,0 +1,126 @@
+"""What a network sees, measured: its receptive field, and whether it commutes with shifts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..operators.checks import check_image_shape
+
+TRIALS = 3
+"""Random images tried: a gradient may vanish at one of them, as behind a closed ReLU."""
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """What was measured.
+
+    Attributes:
+        mask: (H, W) boolean, centred: true at ``[H // 2 + i, W // 2 + j]`` if some output pixel
+            depends on the input pixel i rows below and j columns to the right of it (circularly).
+        size: (rows, columns) of the smallest rectangle, centred on the pixel, that holds the mask.
+        equivariance_error: the largest difference between "shift, then network" and "network, then
+            shift" over all shifts tried, relative to the largest output.
+
+    Example:
+        >>> receptive_field(lambda z: z, (1, 8, 8)).size
+        (1, 1)
+    """
+
+    mask: Tensor
+    size: tuple[int, int]
+    equivariance_error: float
+
+
+def receptive_field(
+    network: Callable[..., Tensor],
+    image_shape: Sequence[int],
+    sigma: float | None = None,
+    seed: int = 0,
+) -> ReceptiveField:
+    r"""Measures the receptive field of any network, and its equivariance to circular shifts.
+
+    The gradient of every output pixel n, in a random direction of its channels, is computed with
+    respect to the input at random images. Pixels where it is not exactly zero are seen:
+
+    .. math:: \mathrm{mask}[\delta] = \exists\, n, z:\
+        \partial \phi(z)[n] / \partial z[n + \delta] \ne 0
+
+    Args:
+        network: from images (B, C, H, W) to images of the same height and width; called as
+            ``network(z)``, or ``network(z, sigma)`` if sigma is given. Parameters stay as they
+            are. It is called in its own precision (float64 if it has no parameters).
+        image_shape: (C, H, W) of the images to try; larger than the field that is expected.
+        sigma: the noise level, for networks that want one.
+        seed: of the random images.
+
+    Returns:
+        See `ReceptiveField`.
+
+    Raises:
+        ValueError: if the network does not return images of this height and width.
+
+    Example:
+        >>> from lemmse.networks import PatchMLP
+        >>> receptive_field(PatchMLP(1, 5), (1, 12, 12), sigma=0.3).size
+        (5, 5)
+    """
+    channels, height, width = check_image_shape(image_shape, None)
+    parameter = next(iter(getattr(network, "parameters", lambda: iter(()))()), None)
+    home = torch.zeros((), dtype=torch.float64) if parameter is None else parameter
+    call = network if sigma is None else lambda z: network(z, sigma)
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.zeros(height, width, dtype=torch.bool)
+    error = 0.0
+    for _ in range(TRIALS):
+        z = torch.rand(1, channels, height, width, generator=generator).to(home)
+        mask |= _seen(call, z, generator)
+        error = max(error, _shift_error(call, z))
+    mask = mask.roll((height // 2, width // 2), (0, 1))
+    return ReceptiveField(mask, _extent(mask), error)
+
+
+def _seen(call: Callable[[Tensor], Tensor], z: Tensor, generator: torch.Generator) -> Tensor:
+    """The offsets (H, W), from 0 and circular, of the input pixels with a gradient."""
+    height, width = z.shape[2:]
+    z = z.clone().requires_grad_()
+    output = call(z)
+    if output.ndim != 4 or output.shape[2:] != z.shape[2:]:
+        expected = f"(1, C, {height}, {width})"
+        raise ValueError(f"network: expected an output {expected}, got {tuple(output.shape)}")
+    direction = torch.randn(output.shape[1], generator=generator).to(output)
+    pixels = torch.einsum("bchw,c->hw", output, direction)
+    seen = torch.zeros(height, width, dtype=torch.bool)
+    for row in range(height):
+        for column in range(width):
+            (gradient,) = torch.autograd.grad(pixels[row, column], z, retain_graph=True)
+            nonzero = (gradient != 0).any(1)[0].cpu()
+            seen |= nonzero.roll((-row, -column), (0, 1))
+    return seen
+
+
+@torch.no_grad()
+def _shift_error(call: Callable[[Tensor], Tensor], z: Tensor) -> float:
+    """The largest relative difference over all circular shifts."""
+    output = call(z)
+    worst = 0.0
+    for row in range(z.shape[2]):
+        for column in range(z.shape[3]):
+            shifted = call(z.roll((row, column), (2, 3)))
+            difference = shifted - output.roll((row, column), (2, 3))
+            worst = max(worst, (difference.abs().max() / output.abs().max()).item())
+    return worst
+
+
+def _extent(mask: Tensor) -> tuple[int, int]:
+    """The sides of the smallest rectangle that is centred and holds the mask."""
+    sides = []
+    for axis, length in enumerate(mask.shape):
+        hit = mask.any(1 - axis).nonzero().flatten()
+        reach = (hit - length // 2).abs().max().item() if len(hit) else -1
+        # An even length has one row more before the centre than after it.
+        sides.append(min(2 * reach + 1, length))
+    return tuple(sides)

@@ -1,0 +1,173 @@
+"""Three architectures with a receptive field of exactly P x P."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .base import LocalNetwork, ResidualBlock, Skip, check_positive_integers, cropped
+
+
+class PatchMLP(LocalNetwork):
+    """A multilayer perceptron applied to every P x P patch.
+
+    One P x P convolution, then layers that mix only the channels of a pixel.
+
+    Args:
+        channels, patch_size, skip: see `LocalNetwork`.
+        width: channels inside.
+        depth: number of residual blocks.
+
+    Raises:
+        ValueError: see `LocalNetwork`.
+
+    Source:
+        [LE], the architecture "PatchMLP".
+
+    Example:
+        >>> PatchMLP(1, 5)(torch.rand(2, 1, 28, 28), 0.1).shape
+        torch.Size([2, 1, 28, 28])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        patch_size: int,
+        width: int = 128,
+        depth: int = 4,
+        skip: Skip | None = None,
+    ):
+        super().__init__(channels, patch_size, skip)
+        check_positive_integers(width=width, depth=depth)
+        self.first = nn.Conv2d(channels, width, patch_size)
+        self.blocks = nn.ModuleList(ResidualBlock(width, 2 * width) for _ in range(depth))
+        self.last = nn.Conv2d(width, channels, 1)
+
+    def body(self, z: Tensor, embedding: Tensor) -> Tensor:
+        h = self.first(z)
+        for block in self.blocks:
+            h = block(h, embedding)
+        return self.last(h)
+
+
+class ResNet(LocalNetwork):
+    """A residual network: (P - 1)/2 blocks with a 3 x 3 convolution, then blocks without.
+
+    Args:
+        channels, patch_size, skip: see `LocalNetwork`.
+        width: channels inside.
+        depth: number of residual blocks that mix only the channels of a pixel.
+
+    Raises:
+        ValueError: see `LocalNetwork`.
+
+    Source:
+        [LE], the architecture "ResNet"; this one is smaller.
+
+    Example:
+        >>> ResNet(3, 7)(torch.rand(2, 3, 16, 16), 0.1).shape
+        torch.Size([2, 3, 16, 16])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        patch_size: int,
+        width: int = 96,
+        depth: int = 3,
+        skip: Skip | None = None,
+    ):
+        super().__init__(channels, patch_size, skip)
+        check_positive_integers(width=width, depth=depth)
+        self.first = nn.Conv2d(channels, width, 1)
+        spatial = [ResidualBlock(width, width, kernel_size=3) for _ in range(patch_size // 2)]
+        pointwise = [ResidualBlock(width, 2 * width) for _ in range(depth)]
+        self.blocks = nn.ModuleList(spatial + pointwise)
+        self.last = nn.Conv2d(width, channels, 1)
+
+    def body(self, z: Tensor, embedding: Tensor) -> Tensor:
+        h = self.first(z)
+        for block in self.blocks:
+            h = block(h, embedding)
+        return self.last(h)
+
+
+class UNet(LocalNetwork):
+    """An encoder and a decoder with skip connections, all at full resolution (stride 1).
+
+    The (P - 1)/2 convolutions of size 3 x 3 are shared out: the encoder has one a level, the
+    decoder has them on its inner levels, one fewer where the number is odd. Pooling would break the
+    equivariance to shifts by one pixel.
+
+    Args:
+        channels, patch_size, skip: see `LocalNetwork`.
+        width: channels of the outermost level; the others have twice as many.
+
+    Raises:
+        ValueError: see `LocalNetwork`.
+
+    Source:
+        [LE], the architecture "U-Net"; this one is smaller.
+
+    Example:
+        >>> UNet(1, 11)(torch.rand(2, 1, 16, 16), 0.1).shape
+        torch.Size([2, 1, 16, 16])
+    """
+
+    def __init__(self, channels: int, patch_size: int, width: int = 64, skip: Skip | None = None):
+        super().__init__(channels, patch_size, skip)
+        check_positive_integers(width=width)
+        reach = patch_size // 2
+        down, self.up = reach - reach // 2, reach // 2
+        widths = [width] + [2 * width] * down
+        self.first = nn.Conv2d(channels, width, 1)
+        self.encoder = nn.ModuleList(
+            Level(outer, inner, 3) for outer, inner in zip(widths, widths[1:], strict=False)
+        )
+        self.bottom = ResidualBlock(widths[-1], 2 * widths[-1])
+        self.decoder = nn.ModuleList(
+            Level(inner, outer, 3 if level >= down - self.up else 1, joined=outer)
+            for level, (outer, inner) in enumerate(zip(widths, widths[1:], strict=False))
+        )
+        self.top = ResidualBlock(width, 2 * width)
+        self.last = nn.Conv2d(width, channels, 1)
+
+    def body(self, z: Tensor, embedding: Tensor) -> Tensor:
+        h = self.first(z)
+        outer = []
+        for level in self.encoder:
+            outer.append(h)
+            h = level(h, embedding)
+        h = self.bottom(h, embedding)
+        for level in reversed(self.decoder):
+            h = level(h, embedding, outer.pop())
+        return self.last(self.top(h, embedding))
+
+
+class Level(nn.Module):
+    """One level of the U-Net: a convolution to another width, a residual block.
+
+    Args:
+        before, after: channels.
+        kernel_size: of the convolution.
+        joined: channels of the encoder's features that are appended before the block (cropped to
+            the size of what comes from below); 0: none.
+
+    Example:
+        >>> level = Level(8, 4, 3, joined=6)
+        >>> level(torch.rand(1, 8, 5, 5), torch.rand(1, 32), torch.rand(1, 6, 9, 9)).shape
+        torch.Size([1, 4, 3, 3])
+    """
+
+    def __init__(self, before: int, after: int, kernel_size: int, joined: int = 0):
+        super().__init__()
+        self.convolution = nn.Conv2d(before, after, kernel_size)
+        self.join = nn.Conv2d(after + joined, after, 1) if joined else None
+        self.block = ResidualBlock(after, 2 * after)
+
+    def forward(self, h: Tensor, embedding: Tensor, joined: Tensor | None = None) -> Tensor:
+        h = self.convolution(h)
+        if self.join is not None:
+            margin = (joined.shape[-1] - h.shape[-1]) // 2
+            h = self.join(torch.cat([h, cropped(joined, margin)], dim=1))
+        return self.block(h, embedding)

@@ -1,0 +1,231 @@
+"""Training: unbiased crops, learning what it should, resumption bit for bit."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lemmse.networks import PatchMLP, ResNet, Skip, UNet
+from lemmse.operators import Blur
+from lemmse.training import (
+    SIGMA_MIN,
+    Problem,
+    Settings,
+    _window,
+    loss,
+    random_crops,
+    sample_sigma,
+    train,
+)
+
+
+def images(count=6, size=8, channels=1):
+    generator = torch.Generator().manual_seed(3)
+    return torch.rand(count, channels, size, size, generator=generator)
+
+
+def network(seed=0, patch_size=3, channels=1):
+    torch.manual_seed(seed)
+    return PatchMLP(channels, patch_size, width=6, depth=1)
+
+
+def gradient(network, value):
+    return torch.cat([g.flatten() for g in torch.autograd.grad(value, list(network.parameters()))])
+
+
+# ---------------------------------------------------------------- crops
+
+
+@pytest.mark.parametrize("build", [PatchMLP, ResNet, UNet])
+@pytest.mark.parametrize("crop", [1, 3])
+def test_expected_gradient_on_crops_is_the_gradient_on_whole_images(build, crop):
+    torch.manual_seed(0)
+    net = build(1, 5, width=4).double()
+    x = images(2).double()
+    problem = Problem.of(x, Blur.gaussian(1.0, (8, 8)))
+    sigma = torch.tensor([0.2, 0.7], dtype=torch.float64)
+    z = problem.measured(x, sigma, torch.Generator().manual_seed(1))
+    weight = 1 / net.skip.error(sigma)[:, None, None, None]
+
+    whole = gradient(net, ((net(z, sigma) - x).square() * weight).mean())
+    # All 64 places of a crop, each as probable as the others.
+    crops = torch.zeros_like(whole)
+    for row in range(8):
+        for column in range(8):
+            place = torch.tensor([row, row]), torch.tensor([column, column])
+            inner = _window(x, *place, crop)
+            outer = _window(z, place[0] - 2, place[1] - 2, crop + 4)
+            value = ((net.valid(outer, sigma) - inner).square() * weight).mean()
+            crops += gradient(net, value) / 64
+    torch.testing.assert_close(crops, whole, rtol=0, atol=1e-12)
+
+
+def test_places_of_crops_are_uniform_and_the_loss_uses_them():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.arange(20.0).view(1, 1, 4, 5).expand(20_000, 1, 4, 5)
+    inner, outer = random_crops(x, x, 1, 3, generator)
+    counts = inner.flatten().long().bincount(minlength=20)
+    assert (counts - 1000).abs().max() < 150  # five standard deviations
+    torch.testing.assert_close(outer[:, :, 1:2, 1:2], inner)
+
+    net, x = network().double(), images(4).double()
+    problem, sigma = Problem.of(x), torch.full((4,), 0.3, dtype=torch.float64)
+    on_crops = loss(net, problem, x, sigma, 2, torch.Generator().manual_seed(5))
+    generator = torch.Generator().manual_seed(5)
+    z = problem.measured(x, sigma, generator)
+    inner, outer = random_crops(x, z, 2, 3, generator)
+    by_hand = (net.valid(outer, sigma) - inner).square().mean() / net.skip.error(sigma[0])
+    torch.testing.assert_close(on_crops, by_hand)
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=20, deadline=None)
+def test_noise_levels_lie_in_their_interval(seed):
+    sigma = sample_sigma(500, torch.Generator().manual_seed(seed))
+    assert sigma.min() >= SIGMA_MIN
+    assert sigma.max() <= 1
+    assert 0.2 < (sigma < 0.1).float().mean() < 0.5
+
+
+# ---------------------------------------------------------------- the loop
+
+
+def test_learns_the_affine_guess_where_nothing_else_can_be_known():
+    # Independent pixels of variance 1/12: with P = 1 the best affine error is v s^2 / (v + s^2).
+    x = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    problem = Problem.of(x)
+    torch.manual_seed(0)
+    net = PatchMLP(1, 1, width=16, depth=1, skip=Skip.fit(x, x, problem.preinverse))
+    history = train(net, problem, Settings(steps=300, batch=64, records=3), progress=False)
+    first, last = history.column("loss")[0], history.column("loss")[-1]
+    # The posterior mean of a uniform pixel beats the affine guess, whose weighted loss is 1.
+    assert last < first
+    assert 0.8 < last < 1.0
+
+
+def test_seed_decides_everything():
+    runs = []
+    for seed in (0, 0, 1):
+        net = network()
+        train(net, Problem.of(images()), Settings(steps=5, batch=4, seed=seed), progress=False)
+        runs.append(torch.cat([p.flatten() for p in net.parameters()]))
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0], runs[2])
+
+
+class Killed(Exception):
+    pass
+
+
+@given(st.integers(1, 11))
+@settings(max_examples=6, deadline=None)
+def test_killed_and_resumed_equals_uninterrupted(tmp_path_factory, step):
+    path = tmp_path_factory.mktemp("run") / "checkpoint.pt"
+    recipe = Settings(steps=12, batch=4, crop=2, records=12)
+    problem = Problem.of(images(), Blur.gaussian(1.0, (8, 8)), "tikhonov")
+    whole = network()
+    expected = train(whole, problem, recipe, lambda net: {"a": 1.0}, progress=False)
+
+    calls = 0
+
+    def killing(net):
+        nonlocal calls
+        calls += 1
+        if calls == step:
+            raise Killed
+        return {"a": 1.0}
+
+    with pytest.raises(Killed):
+        train(network(), problem, recipe, killing, path, progress=False)
+    assert path.exists() == (step > 1)
+    resumed = network()
+    history = train(
+        resumed, problem, recipe, lambda net: {"a": 1.0}, path, resume=True, progress=False
+    )
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert history.records == expected.records
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_any_network_can_be_trained_on_whole_images():
+    class Gain(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gain = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, z, sigma):
+            return self.gain * z
+
+    net = Gain()
+    recipe = Settings(steps=200, batch=16, crop=None, learning_rate=2e-2, records=1)
+    train(net, Problem.of(images(16)), recipe, progress=False)
+    # The best gain of one linear map: E x^2 / (E x^2 + E sigma^2).
+    sigma = sample_sigma(100_000, torch.Generator().manual_seed(0))
+    power = images(16).square().mean()
+    assert net.gain.item() == pytest.approx(
+        (power / (power + sigma.square().mean())).item(), abs=0.03
+    )
+
+
+def test_the_result_is_the_running_mean():
+    recipe = Settings(steps=4, batch=4, ema=0.0, records=1)
+    last, mean = network(), network()
+    problem = Problem.of(images())
+    train(last, problem, recipe, progress=False)
+    train(mean, problem, Settings(steps=4, batch=4, ema=0.9, records=1), progress=False)
+    start = torch.cat([p.flatten() for p in network().parameters()])
+    moved = [
+        (torch.cat([p.flatten() for p in net.parameters()]) - start).norm() for net in (last, mean)
+    ]
+    assert 0 < moved[1] < moved[0]
+
+
+# ---------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Settings(steps=0), "steps: expected a positive integer, got 0"),
+        (lambda: Settings(ema=1.0), r"ema: expected a number in \[0, 1\)"),
+        (lambda: Settings(learning_rate=-1), "learning_rate"),
+        (lambda: Settings(precision="float16"), "float32 or bfloat16, got 'float16'"),
+        (lambda: Problem.of(torch.rand(3, 8, 8)), r"\(N, C, H, W\), N > 0, got \(3, 8, 8\)"),
+        (
+            lambda: train(network(), Problem.of(images()), Settings(crop=9), progress=False),
+            "at most the side 8 of the images, got 9",
+        ),
+        (
+            lambda: train(network(patch_size=9), Problem.of(images()), progress=False),
+            "at most 8 for images of size",
+        ),
+        (
+            lambda: train(torch.nn.Conv2d(1, 1, 1), Problem.of(images()), progress=False),
+            "expected None for Conv2d, which is not local, got 4",
+        ),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_checkpoint_of_another_training_is_refused(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    problem = Problem.of(images())
+    train(network(), problem, Settings(steps=2, batch=4), checkpoint=path, progress=False)
+    with pytest.raises(ValueError, match="expected one of a training with"):
+        train(network(), problem, Settings(steps=3, batch=4), None, path, True, progress=False)
+    other = network(patch_size=5)
+    with pytest.raises(ValueError, match="of another network"):
+        train(other, problem, Settings(steps=2, batch=4), None, path, True, progress=False)
+
+
+def test_network_given_is_the_one_trained():
+    net = network()
+    before = deepcopy(net.state_dict())
+    train(net, Problem.of(images()), Settings(steps=2, batch=4), progress=False)
+    assert any(not torch.equal(before[key], value) for key, value in net.state_dict().items())
