@@ -1,8 +1,21 @@
 """Exact minimum mean-square error estimators for imaging inverse problems."""
 
-from . import datasets, exercises, metrics, operators, patches, plots, reduction
+from . import (
+    comparison,
+    datasets,
+    exercises,
+    metrics,
+    networks,
+    operators,
+    patches,
+    plots,
+    reduction,
+    training,
+    zoo,
+)
 from .devices import device
 from .estimators import LEMMSE, MMSE, EquivariantMMSE, LocalMMSE, Posterior
+from .version import __version__
 
 __all__ = [
     "LEMMSE",
@@ -10,12 +23,17 @@ __all__ = [
     "EquivariantMMSE",
     "LocalMMSE",
     "Posterior",
+    "__version__",
+    "comparison",
     "datasets",
     "device",
     "exercises",
     "metrics",
+    "networks",
     "operators",
     "patches",
     "plots",
     "reduction",
+    "training",
+    "zoo",
 ]

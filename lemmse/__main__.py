@@ -1,4 +1,4 @@
-"""Command line: `python -m lemmse estimate ...` and `python -m lemmse data ...`."""
+"""Command line: `python -m lemmse estimate | data | train | evaluate | models ...`."""
 
 import argparse
 import os
@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from . import datasets, estimators, metrics, operators, plots
+from .commands import models
 from .devices import device
 
 BATCH = 4  # images estimated between two steps of the progress bar
@@ -34,6 +35,7 @@ ESTIMATORS: dict[str, Callable[[Tensor, operators.Operator, argparse.Namespace],
         preinverse=args.preinverse,
         patch_size=args.patch_size,
         regularisation=args.regularisation,
+        symmetry=args.symmetry,
     ),
     "lmmse": lambda images, operator, args: estimators.LocalMMSE(
         images,
@@ -93,6 +95,7 @@ def parser() -> Parser:
     commands = top.add_subparsers(metavar="command", required=True)
     _add_estimate(commands)
     _add_data(commands)
+    models.add(commands)
     return top
 
 
@@ -124,6 +127,7 @@ def _add_estimate(commands) -> None:
     add("--count", type=int, default=8, help="number of test images [%(default)s]")
     add("--seed", type=int, default=0, help="seed of noise and mri mask [%(default)s]")
     add("--estimator", choices=ESTIMATORS, default="lemmse", help="which one [%(default)s]")
+    add("--symmetry", choices=("d4",), help="lemmse: treat flips and quarter turns alike")
     add("--posterior", action="store_true", help="draw the posterior standard deviation, too")
     add("--out", type=Path, default=Path("result.png"), help="figure to write [%(default)s]")
     add("--save", type=Path, help="also write the arrays to this .npz file")
@@ -153,6 +157,8 @@ def estimate(args: argparse.Namespace) -> None:
     check_out(args.out, tuple(f".{kind}" for kind in Figure().canvas.get_supported_filetypes()))
     if args.save is not None:
         check_out(args.save, (".npz",))
+    if args.symmetry is not None and args.estimator != "lemmse":
+        raise ValueError(f"--symmetry: only lemmse has one, got --estimator {args.estimator}")
     args.preinverse = args.preinverse or USUAL_PREINVERSE.get(args.operator, "identity")
     with joined_processes() as (where, first):
         arrays = estimated(args, where, quiet=not first)

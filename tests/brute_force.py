@@ -37,10 +37,23 @@ def pixels_of_patch(row, column, size, shape):
     )
 
 
-class BruteForce:
-    """LE-MMSE (or L-MMSE) for a training set seen through A and B."""
+def eight_copies(pixels, size, channels):
+    """The pixels of a patch in the eight orders of its flips and quarter turns."""
+    patch = pixels.view(channels, *size)
+    turns = [patch]
+    for _ in range(3):
+        turns.append(turns[-1].transpose(1, 2).flip(1))
+    return [p.flatten() for turn in turns for p in (turn, turn.flip(2))]
 
-    def __init__(self, images, operator, apply, size, own_location_only=False):
+
+class BruteForce:
+    """LE-MMSE (or L-MMSE) for a training set seen through A and B.
+
+    With symmetry, every location votes eight times: with its patch in eight orders, and with the
+    covariance of the patch in that order.
+    """
+
+    def __init__(self, images, operator, apply, size, own_location_only=False, symmetry=False):
         self.images = images = images.double()
         self.shape = images.shape[1:]
         self.own_location_only = own_location_only
@@ -51,8 +64,11 @@ class BruteForce:
         self.cut = [
             pixels_of_patch(r, c, size, self.shape) for r in range(height) for c in range(width)
         ]
+        self.voters = self.cut
+        if symmetry:
+            self.voters = [c for p in self.cut for c in eight_copies(p, size, self.shape[0])]
         self.factors = []
-        for p in self.cut:
+        for p in self.voters:
             values, vectors = torch.linalg.eigh(matrix[p] @ matrix[p].T)
             keep = values > 1e-11 * values.max().clamp_min(1e-300)
             self.factors.append((values[keep], vectors[:, keep]))
@@ -60,11 +76,12 @@ class BruteForce:
     def __call__(self, z, sigma):
         """One image z = B y, (C, H, W). Returns the mean and a dict of statistics."""
         v = torch.stack([z.double().flatten()[p] for p in self.cut])
-        pixels, count = len(self.cut), len(self.images)
-        logs = torch.empty(pixels, pixels, count, dtype=torch.float64)
-        members = torch.empty(pixels, pixels, dtype=torch.bool)
+        pixels, count, voters = len(self.cut), len(self.images), len(self.voters)
+        copies = voters // pixels
+        logs = torch.empty(pixels, voters, count, dtype=torch.float64)
+        members = torch.empty(pixels, voters, dtype=torch.bool)
         ranks = torch.tensor([float(len(values)) for values, _ in self.factors])
-        for place, (p, (values, vectors)) in enumerate(zip(self.cut, self.factors, strict=True)):
+        for place, (p, (values, vectors)) in enumerate(zip(self.voters, self.factors, strict=True)):
             # log N(v; mean, sigma^2 covariance), the density on the image of the covariance
             difference = (v[:, None, :] - self.z_train[None][:, :, p]) @ vectors
             squared = (difference.square() / values).sum(-1)
@@ -77,9 +94,9 @@ class BruteForce:
         else:
             least = torch.where(members, ranks, math.inf).amin(1)
             allowed = members & (ranks[None, :] == least[:, None])
-            samples = count * pixels
+            samples = count * voters
         logs = torch.where(allowed[:, :, None], logs, -math.inf).flatten(1)
-        values = self.images.flatten(2).permute(2, 0, 1).reshape(-1, self.shape[0])
+        values = self.images.flatten(2).permute(2, 0, 1).repeat_interleave(copies, 0).flatten(0, 1)
         weights = torch.softmax(logs, 1)
         mean = weights @ values
         top, winner = weights.max(1)
@@ -88,9 +105,10 @@ class BruteForce:
             "variance": (weights @ values.square() - mean.square()).T.reshape(self.shape),
             "log_density": (torch.logsumexp(logs, 1) - math.log(samples)).view(plane),
             "effective_samples": (1 / weights.square().sum(1)).view(plane),
+            "weights": weights,
             "weight": top.view(plane),
             "image": (winner % count).view(plane),
-            "location": (winner // count).view(plane),
+            "location": (winner // count // copies).view(plane),
         }
 
 

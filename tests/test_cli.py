@@ -93,6 +93,14 @@ def test_the_arrays_are_what_the_package_computes(tmp_path, faces, capsys):
         assert f"{value:.2f}" in printed
 
 
+def test_symmetry(tmp_path, faces):
+    save = tmp_path / "result.npz"
+    assert estimate(tmp_path, faces, "--symmetry", "d4", "--save", str(save))[0] == 0
+    arrays = {name: torch.from_numpy(array) for name, array in np.load(save).items()}
+    symmetric = LEMMSE(datasets.load(faces), patch_size=3, symmetry="d4")
+    assert torch.allclose(arrays["estimate"], symmetric(arrays["measurement"], 0.1), atol=1e-5)
+
+
 def test_more_test_images_than_a_batch(tmp_path, capsys):
     out, save = tmp_path / "result.pdf", tmp_path / "result.npz"
     words = ["estimate", "--images", "20", "--count", "6", "--patch-size", "3", "--posterior"]
@@ -143,6 +151,7 @@ def test_an_interruption_is_quiet(tmp_path, faces, monkeypatch, capsys):
         (["--operator", "mri", "--preinverse", "identity"], "real"),
         (["--operator", "tomography", "--angles", "0"], "--angles"),
         (["--operator", "blur", "--preinverse", "fbp"], "fbp"),
+        (["--estimator", "mmse", "--symmetry", "d4"], "--symmetry"),
         (["--out", "result.txt"], "result.txt: expected a name that ends in"),
         (["--out", "nowhere/result.png"], "existing folder"),
         (["--save", "result.mat"], ".npz"),

@@ -82,6 +82,20 @@ def test_a_batch_is_its_images_each_with_its_sigma(architecture):
     torch.testing.assert_close(network(z, sigma), one_by_one, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("architecture", SMALL)
+def test_marks_of_zeros_stay_local_and_are_seen(architecture):
+    torch.manual_seed(0)
+    network = architecture(1, 5, marks_zeros=True, **SMALL[architecture]).double()
+    assert receptive_field(network, (1, 8, 9), sigma=0.3).size == (5, 5)
+    z = image(1, 1, 9, 9)
+    z[0, 0, 4, 4] = 1e-13
+    almost = network(z, 0.3)
+    z[0, 0, 4, 4] = 0
+    changed = ((network(z, 0.3) - almost).abs() > 1e-9)[0, 0]
+    assert changed[2:7, 2:7].all()
+    assert changed.sum() == 25
+
+
 # ---------------------------------------------------------------- cheats are found
 
 

@@ -5,6 +5,7 @@
 - `fashion-mnist`: 60,000 + 10,000 grey images, 28 x 28.
 - `cifar10`: 50,000 + 10,000 RGB images, 32 x 32.
 - `folder:<path>`: the png, jpg, bmp and tif images, all of one size, in a folder of yours.
+- `fastmri:<path>`: grey MR images, 320 x 320, from a folder of single-coil fastMRI files.
 
 `fashion-mnist` and `cifar10` are looked up in `$LEMMSE_DATA`, then in the cache, then downloaded.
 `$LEMMSE_DATA` names a folder with `fashion-mnist/train-images-idx3-ubyte.gz`,
@@ -26,12 +27,14 @@ import torch
 from torch import Tensor
 
 from .download import cache_folder
+from .fastmri import FastMRI
 from .folder import Folder
 from .photos import Photos
 from .standard import CIFAR10, FashionMNIST
 
 NAMES = ("photos", "photos-grey", "fashion-mnist", "cifar10")
 SPLITS = ("train", "test")
+ON_DISK = {"folder": Folder, "fastmri": FastMRI}  # named <kind>:<path>
 
 
 class Source(Protocol):
@@ -58,7 +61,8 @@ def load(
     """Load the first n images of a data set.
 
     Args:
-        name: `photos`, `photos-grey`, `fashion-mnist`, `cifar10` or `folder:<path>`.
+        name: `photos`, `photos-grey`, `fashion-mnist`, `cifar10`, `folder:<path>` or
+            `fastmri:<path>`.
         split: `train` or `test`.
         n: how many; None: all. In `photos` every prefix is a fair sample.
         fallback: a data set to use instead, with a warning, if this one cannot be had. Its images
@@ -72,6 +76,7 @@ def load(
             that is unreadable, truncated, or not the one expected.
         FileNotFoundError: the data set is not on this machine and cannot be downloaded.
         ConnectionError: the download broke off.
+        ImportError: fastMRI files without the package h5py.
 
     Example:
         >>> load("photos", n=4).shape
@@ -214,12 +219,14 @@ def find(name: str) -> Source:
         return FashionMNIST()
     if name == "cifar10":
         return CIFAR10()
-    if isinstance(name, str) and name.startswith("folder:") and name != "folder:":
-        return Folder(name.removeprefix("folder:"))
+    kind, _, path = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if kind in ON_DISK and path:
+        return ON_DISK[kind](path)
     close = difflib.get_close_matches(str(name).lower(), NAMES, n=1, cutoff=0.5)
     hint = f"; did you mean '{close[0]}'?" if close else ""
     raise ValueError(
-        f"data set: expected one of {', '.join(NAMES)} or folder:<path>, got {name!r}{hint}"
+        f"data set: expected one of {', '.join(NAMES)}, folder:<path> or fastmri:<path>, "
+        f"got {name!r}{hint}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from .base import Estimator, Posterior
 from .local import LEMMSE, LocalMMSE
+from .voters import Voters
 from .whole import MMSE, EquivariantMMSE
 
-__all__ = ["LEMMSE", "MMSE", "EquivariantMMSE", "Estimator", "LocalMMSE", "Posterior"]
+__all__ = ["LEMMSE", "MMSE", "EquivariantMMSE", "Estimator", "LocalMMSE", "Posterior", "Voters"]

@@ -81,7 +81,7 @@ class Estimator:
             ValueError: if y does not fit the operator, or sigma is not positive.
         """
         state = self._evaluate(*self._checked(y, sigma), details=False)
-        return self._as_images(state.mean).to(_real_dtype(y))
+        return self._as_images(state.mean).to(real_dtype(y))
 
     def posterior(self, y: Tensor, sigma: float | Tensor) -> Posterior:
         """Everything the estimator knows: see `Posterior`. Arguments and errors as for a call.
@@ -89,7 +89,7 @@ class Estimator:
         Gradients flow through ``mean`` and ``log_density``.
         """
         state = self._evaluate(*self._checked(y, sigma), details=True)
-        rest, dtype = state.details, _real_dtype(y)
+        rest, dtype = state.details, real_dtype(y)
         mean = self._as_images(state.mean)
         variance = (self._as_images(rest.second) - mean.detach().square()).clamp_min(0)
 
@@ -168,7 +168,8 @@ def _own_share(images: Tensor) -> tuple[Tensor, Tensor]:
     return images[rank::world], ids[rank::world]
 
 
-def _real_dtype(y: Tensor) -> torch.dtype:
+def real_dtype(y: Tensor) -> torch.dtype:
+    """The precision of a measurement, whose numbers may be complex."""
     return y.dtype.to_real() if y.is_complex() else y.dtype
 
 

@@ -176,28 +176,40 @@ class LocalNetwork(nn.Module):
     without padding. That equals circular padding in every layer, and makes `valid` available: the
     same function on a crop, which is what training uses.
 
-    Subclasses define ``body(z, embedding)``: standardised crops (B, C, h + P - 1, w + P - 1) and
-    the features of sigma (B, 32) to (B, C, h, w).
+    Subclasses define ``body(z, embedding)``: standardised crops (B, inputs, h + P - 1, w + P - 1)
+    and the features of sigma (B, 32) to (B, C, h, w).
 
     Args:
         channels: C, 1 for grey and 3 for colour.
         patch_size: P, odd.
         skip: the affine guess that the network corrects; see `Skip`.
+        marks_zeros: also show the network where z is exactly zero, as C more channels of zeros and
+            ones. In inpainting with z = M y, these are the hidden pixels; the formula knows them,
+            for a noisy pixel is never exactly zero, but a continuous function of z cannot.
 
     Attributes:
-        channels, patch_size: as given.
+        channels, patch_size, marks_zeros: as given.
+        inputs: channels that ``body`` gets, C or 2 C.
 
     Raises:
         ValueError: if a number is not positive or P is even.
     """
 
-    def __init__(self, channels: int, patch_size: int, skip: Skip | None = None):
+    def __init__(
+        self,
+        channels: int,
+        patch_size: int,
+        skip: Skip | None = None,
+        marks_zeros: bool = False,
+    ):
         super().__init__()
         check_positive_integers(channels=channels, patch_size=patch_size)
         if patch_size % 2 == 0:
             raise ValueError(f"expected patch_size to be odd, got {patch_size}")
         self.channels = channels
         self.patch_size = patch_size
+        self.marks_zeros = marks_zeros
+        self.inputs = 2 * channels if marks_zeros else channels
         self.skip = Skip() if skip is None else skip
         self.embedding = NoiseEmbedding()
 
@@ -242,7 +254,10 @@ class LocalNetwork(nn.Module):
 
     def _valid(self, z: Tensor, sigma: Tensor) -> Tensor:
         level = sigma[:, None, None, None]
-        correction = self.body(self.skip.standardised(z, level), self.embedding(sigma))
+        seen = self.skip.standardised(z, level)
+        if self.marks_zeros:
+            seen = torch.cat([seen, (z == 0).to(z.dtype)], dim=1)
+        correction = self.body(seen, self.embedding(sigma))
         guess = self.skip(cropped(z, self.patch_size // 2), level)
         return guess + self.skip.error(level).sqrt() * correction
 

@@ -14,7 +14,7 @@ class PatchMLP(LocalNetwork):
     One P x P convolution, then layers that mix only the channels of a pixel.
 
     Args:
-        channels, patch_size, skip: see `LocalNetwork`.
+        channels, patch_size, skip, marks_zeros: see `LocalNetwork`.
         width: channels inside.
         depth: number of residual blocks.
 
@@ -36,10 +36,11 @@ class PatchMLP(LocalNetwork):
         width: int = 128,
         depth: int = 4,
         skip: Skip | None = None,
+        marks_zeros: bool = False,
     ):
-        super().__init__(channels, patch_size, skip)
+        super().__init__(channels, patch_size, skip, marks_zeros)
         check_positive_integers(width=width, depth=depth)
-        self.first = nn.Conv2d(channels, width, patch_size)
+        self.first = nn.Conv2d(self.inputs, width, patch_size)
         self.blocks = nn.ModuleList(ResidualBlock(width, 2 * width) for _ in range(depth))
         self.last = nn.Conv2d(width, channels, 1)
 
@@ -54,7 +55,7 @@ class ResNet(LocalNetwork):
     """A residual network: (P - 1)/2 blocks with a 3 x 3 convolution, then blocks without.
 
     Args:
-        channels, patch_size, skip: see `LocalNetwork`.
+        channels, patch_size, skip, marks_zeros: see `LocalNetwork`.
         width: channels inside.
         depth: number of residual blocks that mix only the channels of a pixel.
 
@@ -76,10 +77,11 @@ class ResNet(LocalNetwork):
         width: int = 96,
         depth: int = 3,
         skip: Skip | None = None,
+        marks_zeros: bool = False,
     ):
-        super().__init__(channels, patch_size, skip)
+        super().__init__(channels, patch_size, skip, marks_zeros)
         check_positive_integers(width=width, depth=depth)
-        self.first = nn.Conv2d(channels, width, 1)
+        self.first = nn.Conv2d(self.inputs, width, 1)
         spatial = [ResidualBlock(width, width, kernel_size=3) for _ in range(patch_size // 2)]
         pointwise = [ResidualBlock(width, 2 * width) for _ in range(depth)]
         self.blocks = nn.ModuleList(spatial + pointwise)
@@ -100,7 +102,7 @@ class UNet(LocalNetwork):
     equivariance to shifts by one pixel.
 
     Args:
-        channels, patch_size, skip: see `LocalNetwork`.
+        channels, patch_size, skip, marks_zeros: see `LocalNetwork`.
         width: channels of the outermost level; the others have twice as many.
 
     Raises:
@@ -114,13 +116,20 @@ class UNet(LocalNetwork):
         torch.Size([2, 1, 16, 16])
     """
 
-    def __init__(self, channels: int, patch_size: int, width: int = 64, skip: Skip | None = None):
-        super().__init__(channels, patch_size, skip)
+    def __init__(
+        self,
+        channels: int,
+        patch_size: int,
+        width: int = 64,
+        skip: Skip | None = None,
+        marks_zeros: bool = False,
+    ):
+        super().__init__(channels, patch_size, skip, marks_zeros)
         check_positive_integers(width=width)
         reach = patch_size // 2
         down, self.up = reach - reach // 2, reach // 2
         widths = [width] + [2 * width] * down
-        self.first = nn.Conv2d(channels, width, 1)
+        self.first = nn.Conv2d(self.inputs, width, 1)
         self.encoder = nn.ModuleList(
             Level(outer, inner, 3) for outer, inner in zip(widths, widths[1:], strict=False)
         )

@@ -30,14 +30,25 @@ class Explorer:
         status: the ``ipywidgets.HTML`` that says that a computation is running.
     """
 
-    def __init__(self, function: Callable, title: str | None, alt, axes: dict[str, list]):
-        """See ``explore``."""
+    def __init__(
+        self,
+        function: Callable,
+        title: str | None,
+        alt,
+        axes: dict[str, list],
+        start: tuple[int, ...] | None = None,
+    ):
+        """See ``explore``; start holds the indices into the axes' values that are shown first."""
         self._function, self._title, self._alt, self._axes = function, title, alt, axes
         self._cache: dict[tuple[int, ...], Frame] = {}
+        self._prepare()
+        self._build_widget(start or (0,) * len(axes))
+
+    def _prepare(self) -> None:
+        """Compute what the page needs, where there will be a page."""
         if building():
             for position in self._positions():
                 self.frame(position)
-        self._build_widget()
 
     def frame(self, position: tuple[int, ...]) -> Frame:
         """The frame at these indices into the axes' values, computed once."""
@@ -70,20 +81,21 @@ class Explorer:
         where = ", ".join(f"{_label(name)} = {_text(value)}" for name, value in values.items())
         return f"{self._alt or self._title or 'Figure'} ({where})"
 
-    def _build_widget(self) -> None:
+    def _build_widget(self, start: tuple[int, ...]) -> None:
         import ipywidgets
 
         self.sliders = {
             name: ipywidgets.SelectionSlider(
                 options=list(zip(_texts(values), values, strict=True)),
+                index=index,
                 description=_label(name),
                 continuous_update=False,
                 style={"description_width": "initial"},
                 layout={"width": "min(100%, 32rem)"},
             )
-            for name, values in self._axes.items()
+            for (name, values), index in zip(self._axes.items(), start, strict=True)
         }
-        first = self.frame((0,) * len(self._axes))
+        first = self.frame(start)
         self.picture = ipywidgets.Image(
             value=first.png(), format="png", width=first.width, layout={"max_width": "100%"}
         )

@@ -70,7 +70,7 @@ def page(
         axes: label -> the values as texts.
         title: stands above the sliders.
     """
-    root = f"lemmse-explorer-{next(_numbers)}"
+    root = new_root()
     controls = [
         _control(f"{root}-{i}", label, names) for i, (label, names) in enumerate(axes.items())
     ]
@@ -79,25 +79,35 @@ def page(
         _image(frame.width, alt, uri, hidden=i > 0) for i, (frame, alt, uri) in enumerate(pictures)
     ]
     first = ", ".join(f"{label} = {names[0]}" for label, names in axes.items())
-    caption = f"<figcaption>{html.escape(title)}</figcaption>" if title else ""
-    # A "<" inside a script could end it.
-    names = json.dumps(list(axes.values())).replace("<", "\\u003c")
-    script = _SCRIPT % {"root": json.dumps(root), "names": names}
-    return "\n".join(
-        [
-            f'<figure class="lemmse-explorer" id="{root}">',
-            f"<style>{_STYLE}</style>",
-            caption,
-            '<div class="controls" hidden>',
-            *controls,
-            "</div>",
-            f'<noscript><p class="note">Shown: {html.escape(first)}. '
-            "With JavaScript, sliders choose other values.</p></noscript>",
-            *images,
-            f"<script>{script}</script>",
-            "</figure>",
-        ]
+    script = _SCRIPT % {"root": as_script(root), "names": as_script(list(axes.values()))}
+    return card(
+        root,
+        title,
+        '<div class="controls" hidden>',
+        *controls,
+        "</div>",
+        f'<noscript><p class="note">Shown: {html.escape(first)}. '
+        "With JavaScript, sliders choose other values.</p></noscript>",
+        *images,
+        f"<script>{script}</script>",
     )
+
+
+def new_root() -> str:
+    """An ``id`` that no other explorer has."""
+    return f"lemmse-explorer-{next(_numbers)}"
+
+
+def card(root: str, title: str | None, *parts: str) -> str:
+    """The white card around the parts of an explorer, with its style and title."""
+    caption = f"<figcaption>{html.escape(title)}</figcaption>" if title else ""
+    opening = f'<figure class="lemmse-explorer" id="{root}">'
+    return "\n".join([opening, f"<style>{_STYLE}</style>", caption, *parts, "</figure>"])
+
+
+def as_script(value) -> str:
+    """A value as JavaScript inside HTML, where a "<" could end the script."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _control(identifier: str, label: str, names: list[str]) -> str:

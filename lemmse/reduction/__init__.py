@@ -4,6 +4,7 @@ from .dense import Keys, attend
 from .index import Index
 from .reduce import Source, Stream, processes, reduce
 from .state import Details, State, combine
+from .top import Top, strongest
 
 __all__ = [
     "Details",
@@ -12,8 +13,10 @@ __all__ = [
     "Source",
     "State",
     "Stream",
+    "Top",
     "attend",
     "combine",
     "processes",
     "reduce",
+    "strongest",
 ]

@@ -1,0 +1,198 @@
+"""The commands `train`, `evaluate` and `models`."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from .. import comparison, datasets, zoo
+from ..devices import device
+from ..networks import Skip
+from ..training import History, Problem, Settings, train
+from ..zoo import Spec
+
+STEPS = 2500
+BATCH = 128
+CROP = 4
+LEARNING_RATE = 3e-3
+
+
+def add(commands) -> None:
+    """Adds the three commands."""
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_models(commands)
+
+
+def _add_train(commands) -> None:
+    command = commands.add_parser(
+        "train",
+        help="train models of the zoo",
+        description="Train models, each named dataset/task/architecture-pP[-physics][-nN], and "
+        "write weights and cards. A model that is already there is skipped.",
+    )
+    add = command.add_argument
+    add("names", nargs="+", help="names, or patterns of names of the catalogue: 'photos/*'")
+    add("--out", type=Path, help="folder for the models [the package's own]")
+    add("--again", action="store_true", help="train models that are already there, too")
+    add("--checkpoints", type=Path, default=Path("_build/checkpoints"), help="[%(default)s]")
+    add("--resume", action="store_true", help="go on from checkpoints, where there are any")
+    add("--steps", type=int, default=STEPS, help="number of updates [%(default)s]")
+    add("--batch", type=int, default=BATCH, help="images a step [%(default)s]")
+    add("--crop", type=int, default=CROP, help="side of the crops in pixels [%(default)s]")
+    add("--learning-rate", type=float, default=LEARNING_RATE, help="the largest [%(default)s]")
+    add("--seed", type=int, default=0, help="of weights, batches and noise [%(default)s]")
+    add(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of the products; bfloat16 is faster where the processor has it [%(default)s]",
+    )
+    command.set_defaults(run=train_models)
+
+
+def _add_evaluate(commands) -> None:
+    command = commands.add_parser(
+        "evaluate",
+        help="compare models of the zoo with LE-MMSE",
+        description="Compute PSNR(network, LE-MMSE), PSNR(network, truth) and PSNR(LE-MMSE, truth) "
+        "on training and test images, and write them. An interrupted run goes on where it was.",
+    )
+    add = command.add_argument
+    add("names", nargs="*", default=["*"], help="names or patterns [all models that are there]")
+    add("--folder", type=Path, help="where the models lie [the package's own]")
+    add("--images", type=int, default=comparison.IMAGES, help="of each split [%(default)s]")
+    add("--out", type=Path, default=comparison.RESULTS, help="results to write [%(default)s]")
+    command.set_defaults(run=evaluate_models)
+
+
+def _add_models(commands) -> None:
+    command = commands.add_parser("models", help="list the models of the zoo, or show a card")
+    command.add_argument("name", nargs="?", help="show this card, with its results")
+    command.add_argument("--missing", action="store_true", help="list what is not trained yet")
+    command.add_argument("--folder", type=Path, help="where the models lie [the package's own]")
+    command.set_defaults(run=show_models)
+
+
+def train_models(args: argparse.Namespace) -> None:
+    """The command `train`."""
+    settings = Settings(
+        steps=args.steps,
+        batch=args.batch,
+        crop=args.crop,
+        learning_rate=args.learning_rate,
+        seed=args.seed,
+        precision=args.precision,
+    )
+    names = wanted(args.names)
+    there = [] if args.again else zoo.names(args.out)
+    # One problem's probe serves its three architectures.
+    probes = lru_cache(maxsize=1)(lambda problem: comparison.probe(Spec(*problem), device()))
+    for name in names:
+        if name in there:
+            print(f"{name}: already there")
+            continue
+        spec = Spec.parse(name)
+        path = args.checkpoints / f"{name.replace('/', '-')}.pt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        print(name, flush=True)
+        train_model(spec, settings, probes(spec.problem), path, args.resume, args.out)
+        path.unlink()
+
+
+def train_model(spec: Spec, settings: Settings, probe, checkpoint: Path, resume: bool, out) -> None:
+    """Trains one model and writes it."""
+    where = device()
+    problem = comparison.problem(spec, where)
+    skip = Skip.fit(problem.images, problem.clean(), problem.preinverse)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        network = spec.network(problem.images.shape[1], skip).to(where)
+    start = time.monotonic()
+    history = train(network, problem, settings, probe, checkpoint, resume)
+    facts = _facts(spec, problem, settings, history, where)
+    facts["seconds"] = round(time.monotonic() - start)
+    exact = probe(network.eval())
+    network.load_state_dict(zoo.rounded(network))
+    stored = probe(network)
+    facts["precision_cost"] = round(max(exact[key] - stored[key] for key in exact), 4)
+    path = zoo.save(network, spec, facts, out)
+    print(f"{path}: " + ", ".join(f"{value:.1f} dB at {key}" for key, value in stored.items()))
+
+
+def _facts(
+    spec: Spec, problem: Problem, settings: Settings, history: History, where: torch.device
+) -> dict:
+    """What the card tells of the training."""
+    description = datasets.describe(spec.dataset)
+    return {
+        "data": {
+            "dataset": spec.dataset,
+            "title": description["title"],
+            "images": len(problem.images),
+            "checksum": datasets.checksum(problem.images),
+        },
+        "task": spec.task,
+        "physics": spec.physics,
+        "preinverse": problem.preinverse.name,
+        "settings": asdict(settings),
+        "machine": comparison.machine(where),
+        "history": [
+            {key: round(value, 4) for key, value in record.items()} for record in history.records
+        ],
+    }
+
+
+def evaluate_models(args: argparse.Namespace) -> None:
+    """The command `evaluate`."""
+    names = zoo.matching(args.names, zoo.names(args.folder)) if zoo.names(args.folder) else []
+    if not names:
+        raise ValueError(
+            "there are no models to compare; train some: python -m lemmse train --help"
+        )
+    if args.images < 1:
+        raise ValueError(f"--images: expected a positive number, got {args.images}")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with tqdm(desc="evaluate", unit="cell") as bar:
+
+        def advance(text: str) -> None:
+            bar.set_postfix_str(text)
+            bar.update()
+
+        results = comparison.compare(names, args.out, args.folder, args.images, device(), advance)
+    for split in comparison.SPLITS:
+        print(f"\nPSNR(network, LE-MMSE) in dB, {split} images")
+        print(comparison.table({name: results[name] for name in names}, split=split))
+    print(f"\nresults: {args.out}")
+
+
+def show_models(args: argparse.Namespace) -> None:
+    """The command `models`."""
+    there = zoo.names(args.folder)
+    if args.missing:
+        print("\n".join(name for name in zoo.catalogue() if name not in there))
+    elif args.name:
+        for key, value in zoo.card(args.name, args.folder).items():
+            if key != "history":
+                print(f"{key}: {value}")
+    else:
+        for name in there:
+            description = zoo.card(name, args.folder)
+            print(f"{name:<48}{description['parameters']:>9} parameters")
+
+
+def wanted(patterns: list[str]) -> list[str]:
+    """The models asked for: names of any form, and patterns of names of the catalogue."""
+    chosen = []
+    for pattern in patterns:
+        if any(sign in pattern for sign in "*?["):
+            chosen += zoo.matching([pattern], zoo.catalogue())
+        else:
+            chosen.append(Spec.parse(pattern).name)
+    return list(dict.fromkeys(chosen))

@@ -1,0 +1,209 @@
+"""The names of the trained models, and what each name means."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+from ..networks import LocalNetwork, PatchMLP, ResNet, Skip, UNet
+from ..operators import Blur, Identity, Mask, Operator
+
+DATASETS = ("fashion-mnist", "photos-grey", "photos", "cifar10")
+TASKS = ("denoising", "inpainting", "blur")
+ARCHITECTURES: dict[str, type[LocalNetwork]] = {
+    "unet": UNet,
+    "resnet": ResNet,
+    "patchmlp": PatchMLP,
+}
+SIZES = {
+    "unet": {"width": 40},
+    "resnet": {"width": 64, "depth": 2},
+    "patchmlp": {"width": 96, "depth": 3},
+}
+
+HIDDEN_SIDE = 15
+"""Inpainting hides a central square of so many pixels on a side."""
+BLUR_STD = 1.0
+"""The blur is a Gaussian of this standard deviation, in pixels."""
+REGULARISATION = 0.01
+"""Lambda of the Tikhonov inverse of the blur."""
+
+PREINVERSES = {
+    ("denoising", "agnostic"): None,
+    ("inpainting", "agnostic"): None,
+    ("inpainting", "aware"): "pinv",  # the mask itself
+    ("blur", "agnostic"): None,
+    ("blur", "aware"): "tikhonov",
+    ("blur", "pinv"): "pinv",
+}
+
+PATTERN = re.compile(
+    r"(?P<dataset>[^/]+)/(?P<task>[^/]+)/(?P<architecture>[a-z]+)-p(?P<patch_size>\d+)"
+    r"(-(?P<physics>[a-z]+))?(-n(?P<images>\d+))?"
+)
+
+
+@dataclass(frozen=True, order=True)
+class Spec:
+    """What a model was trained for.
+
+    The name reads ``dataset/task/architecture-pP[-physics][-nN]``: the physics is left out for
+    denoising, where there is only one, and N is left out where it is 1,000.
+
+    Attributes:
+        dataset: a data set of `lemmse.datasets`.
+        task: `denoising`, `inpainting` of a central square of 15 x 15, or `blur`, Gaussian, std 1.
+        physics: `agnostic` (B = I); `aware` (B = the mask, or the Tikhonov inverse of the blur with
+            lambda = 0.01); `pinv` (the exact pseudo-inverse of the blur).
+        patch_size: P.
+        images: N, the first so many training images.
+        architecture: `unet`, `resnet` or `patchmlp`.
+
+    Raises:
+        ValueError: unknown data set, task, architecture, or physics.
+
+    Example:
+        >>> Spec.parse("fashion-mnist/blur/unet-p5-aware").preinverse
+        'tikhonov'
+        >>> Spec("photos", "denoising", architecture="resnet").name
+        'photos/denoising/resnet-p5'
+    """
+
+    dataset: str
+    task: str
+    physics: str = "agnostic"
+    patch_size: int = 5
+    images: int = 1000
+    architecture: str = "patchmlp"
+
+    def __post_init__(self):
+        for what, value, known in (
+            ("task", self.task, TASKS),
+            ("architecture", self.architecture, ARCHITECTURES),
+        ):
+            if value not in known:
+                raise ValueError(f"{what}: expected one of {', '.join(known)}, got {value!r}")
+        if (self.task, self.physics) not in PREINVERSES:
+            known = ", ".join(physics for task, physics in PREINVERSES if task == self.task)
+            raise ValueError(f"physics of {self.task}: expected {known}, got {self.physics!r}")
+
+    @classmethod
+    def parse(cls, name: str) -> Spec:
+        """Reads a name.
+
+        Raises:
+            ValueError: the name does not have the form above.
+        """
+        match = PATTERN.fullmatch(name)
+        if match is None:
+            form = "dataset/task/architecture-pP[-physics][-nN]"
+            raise ValueError(f"model: expected a name of the form {form}, got {name!r}")
+        parts = match.groupdict()
+        return cls(
+            parts["dataset"],
+            parts["task"],
+            parts["physics"] or "agnostic",
+            int(parts["patch_size"]),
+            int(parts["images"] or 1000),
+            parts["architecture"],
+        )
+
+    @property
+    def name(self) -> str:
+        """The name, from which `parse` makes an equal spec."""
+        physics = "" if self.task == "denoising" else f"-{self.physics}"
+        images = "" if self.images == 1000 else f"-n{self.images}"
+        model = f"{self.architecture}-p{self.patch_size}{physics}{images}"
+        return f"{self.dataset}/{self.task}/{model}"
+
+    @property
+    def problem(self) -> tuple:
+        """All but the architecture: models of one problem are compared with the same LE-MMSE."""
+        return self.dataset, self.task, self.physics, self.patch_size, self.images
+
+    @property
+    def preinverse(self) -> str | None:
+        """The pre-inverse, as the estimators take it; lambda is `REGULARISATION`."""
+        return PREINVERSES[self.task, self.physics]
+
+    def operator(self, image_size: tuple[int, int]) -> Operator:
+        """The forward operator for images of this height and width."""
+        if self.task == "inpainting":
+            return Mask.central(HIDDEN_SIDE, image_size)
+        if self.task == "blur":
+            return Blur.gaussian(BLUR_STD, image_size)
+        return Identity()
+
+    def network(self, channels: int, skip: Skip | None = None) -> LocalNetwork:
+        """A new network of this architecture, with random weights."""
+        return ARCHITECTURES[self.architecture](skip=skip, **self.arguments(channels))
+
+    def arguments(self, channels: int) -> dict[str, int | bool]:
+        """What the class of the network is called with."""
+        return {
+            "channels": channels,
+            "patch_size": self.patch_size,
+            # Aware inpainting: hidden pixels are exact zeros, and the formula makes use of it.
+            "marks_zeros": (self.task, self.physics) == ("inpainting", "aware"),
+            **SIZES[self.architecture],
+        }
+
+
+def catalogue() -> list[str]:
+    """The names of all models that the zoo is meant to hold, the most important ones first.
+
+    Example:
+        >>> len(catalogue())
+        73
+    """
+    grid = [
+        Spec(dataset, task, physics, architecture=architecture)
+        for dataset in DATASETS
+        for task, physics in PREINVERSES
+        if physics != "pinv"
+        for architecture in ("patchmlp", "unet", "resnet")
+    ]
+    fashion = "fashion-mnist"
+    variants = [
+        Spec(fashion, "denoising", patch_size=p, images=n, architecture=architecture)
+        for p, n in ((7, 1000), (11, 1000), (5, 100), (5, 10_000))
+        for architecture in ("patchmlp", "unet", "resnet")
+    ]
+    exact = Spec(fashion, "blur", "pinv")
+
+    def rank(spec: Spec) -> tuple[int, int]:
+        complete = spec.dataset in ("fashion-mnist", "photos-grey")
+        return (not complete and spec.architecture != "patchmlp", DATASETS.index(spec.dataset))
+
+    return [spec.name for spec in sorted([*grid, exact, *variants], key=rank)]
+
+
+def matching(patterns: list[str], names: list[str]) -> list[str]:
+    """The names that match one of the patterns (as in a shell: ``photos/*``), in their order.
+
+    Raises:
+        ValueError: a pattern matches nothing.
+
+    Example:
+        >>> matching(["a/*"], ["a/x", "b/x"])
+        ['a/x']
+    """
+    for pattern in patterns:
+        if not any(fnmatch(name, pattern) for name in names):
+            raise ValueError(unknown(pattern, names))
+    return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+
+
+def unknown(name: str, names: list[str]) -> str:
+    """The message about a name that does not exist: the nearest ones, or all.
+
+    Example:
+        >>> unknown("photo/x", ["photos/x"])
+        "model: there is no 'photo/x'; the nearest names: photos/x"
+    """
+    near = difflib.get_close_matches(str(name), names, n=5, cutoff=0.6)
+    if near:
+        return f"model: there is no {name!r}; the nearest names: {', '.join(near)}"
+    return f"model: there is no {name!r}; there are {', '.join(names) or 'none at all'}"

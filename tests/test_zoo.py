@@ -1,0 +1,145 @@
+"""The zoo: names, cards, verification; and the models that ship with the package."""
+
+import pytest
+import torch
+
+from lemmse import comparison, zoo
+from lemmse.zoo import Spec
+
+SHIPPED = zoo.names()
+BUDGET = 60e6  # bytes
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A model with random weights, written to an empty folder."""
+    spec = Spec("photos-grey", "blur", "aware", architecture="patchmlp")
+    torch.manual_seed(0)
+    network = spec.network(1)
+    path = zoo.save(network, spec, {"data": {"images": 3}}, tmp_path)
+    return network, spec, path, tmp_path
+
+
+# ---------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize("name", zoo.catalogue())
+def test_a_name_says_it_all(name):
+    assert Spec.parse(name).name == name
+
+
+def test_catalogue_is_the_grid_of_the_plan():
+    specs = [Spec.parse(name) for name in zoo.catalogue()]
+    assert len(specs) == len(set(specs)) == 73
+    grid = [s for s in specs if (s.patch_size, s.images) == (5, 1000) and s.physics != "pinv"]
+    assert len(grid) == 4 * 5 * 3
+    extra = {(s.dataset, s.task, s.physics, s.patch_size, s.images) for s in specs if s not in grid}
+    fashion = ("fashion-mnist", "denoising", "agnostic")
+    variants = {(*fashion, p, n) for p, n in ((7, 1000), (11, 1000), (5, 100), (5, 10_000))}
+    assert extra == variants | {("fashion-mnist", "blur", "pinv", 5, 1000)}
+    # The most important ones come first: two data sets whole, PatchMLP everywhere, then the rest.
+    assert {s.dataset for s in specs[-20:]} == {"photos", "cifar10"}
+    assert all(s.architecture != "patchmlp" for s in specs[-20:])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("photos/denoising", "of the form dataset/task"),
+        ("photos/sharpening/unet-p5", "task: expected one of denoising, inpainting, blur"),
+        ("photos/denoising/vit-p5", "architecture: expected one of unet, resnet, patchmlp"),
+        ("photos/denoising/unet-p5-aware", "physics of denoising: expected agnostic, got 'aware'"),
+    ],
+)
+def test_bad_names_are_explained(name, message):
+    with pytest.raises(ValueError, match=message):
+        Spec.parse(name)
+
+
+# ---------------------------------------------------------------- writing and reading
+
+
+def test_a_stored_model_comes_back(stored):
+    network, spec, path, folder = stored
+    again = zoo.load(spec.name, folder)
+    z = torch.rand(2, 1, 9, 9)
+    torch.testing.assert_close(again(z, 0.3), network(z, 0.3), rtol=0, atol=2e-3)
+    assert not torch.equal(again(z, 0.3), network(z, 0.3))  # 16 bits were kept
+    assert torch.equal(again.skip.statistics, network.skip.statistics)  # 32 of these
+    assert zoo.names(folder) == [spec.name]
+    assert zoo.card(spec.name, folder)["data"] == {"images": 3}
+    assert path.stat().st_size == zoo.card(spec.name, folder)["bytes"]
+
+
+def test_what_is_measured_before_storing_is_what_comes_back(stored):
+    network, spec, _, folder = stored
+    network.load_state_dict(zoo.rounded(network))
+    z = torch.rand(2, 1, 9, 9)
+    assert torch.equal(zoo.load(spec.name, folder)(z, 0.3), network(z, 0.3))
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:-1] + b"\x07", lambda b: None])
+def test_a_damaged_file_is_refused(stored, damage):
+    _, spec, path, folder = stored
+    content = damage(path.read_bytes())
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(ValueError, match="expected .* bytes with sha256 .* get the file anew"):
+        zoo.load(spec.name, folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["photos-grey/blur/patchmlp-p5-awar", "x", "photos-grey/blur/../x"]
+)
+def test_what_exists_is_named_when_something_else_is_asked_for(stored, name):
+    _, spec, _, folder = stored
+    with pytest.raises(ValueError, match=spec.name):
+        zoo.load(name, folder)
+
+
+def test_patterns():
+    names = zoo.catalogue()
+    assert len(zoo.matching(["photos/*", "photos/blur/unet*"], names)) == 15
+    with pytest.raises(ValueError, match="there is no 'foto/\\*'"):
+        zoo.matching(["foto/*"], names)
+
+
+# ---------------------------------------------------------------- what ships
+
+
+def test_something_ships_and_keeps_within_the_budget():
+    assert SHIPPED
+    assert sum(file.stat().st_size for file in zoo.store.WEIGHTS.rglob("*.*")) <= BUDGET
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_model_loads_and_its_card_is_complete(name):
+    network, card = zoo.load(name), zoo.card(name)
+    spec = Spec.parse(name)
+    assert card["name"] == name
+    assert network.patch_size == spec.patch_size
+    assert card["parameters"] == sum(p.numel() for p in network.parameters())
+    assert card["data"]["dataset"] == spec.dataset
+    assert card["data"]["images"] == spec.images
+    assert len(card["data"]["checksum"]) == 64
+    assert card["settings"]["seed"] == 0
+    assert card["settings"]["steps"] == card["history"][-1]["step"]
+    assert card["precision_cost"] <= 0.1
+    assert card["seconds"] > 0
+    assert {"device", "torch", "lemmse"} <= set(card["machine"])
+    output = network(torch.rand(1, network.channels, 16, 16), 0.3)
+    assert output.isfinite().all()
+
+
+@pytest.mark.parametrize("name", [n for n in SHIPPED if n.startswith("photos-grey/")])
+def test_shipped_results_are_those_of_the_shipped_weights(name):
+    spec = Spec.parse(name)
+    assert comparison.problem(spec).images.shape[0] == spec.images
+    results = comparison.results()
+    assert results[name]["sha256"] == zoo.card(name)["sha256"]
+    assert zoo.card(name)["psnr"] == comparison.summary(results[name])
+    # One cell that needs no LE-MMSE, computed anew: the network against the truth.
+    x, y = comparison.measurement(spec, "test", 0.2, 4)
+    output = comparison.answer(zoo.load(name), spec, y, 0.2)
+    expected = results[name]["psnr"]["test"]["0.2"]["network_truth"][:4]
+    again = comparison.psnr(output, x).tolist()
+    assert again == pytest.approx(expected, abs=0.02)
