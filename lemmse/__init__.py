@@ -10,11 +10,12 @@ from . import (
     patches,
     plots,
     reduction,
+    sampling,
     training,
     zoo,
 )
 from .devices import device
-from .estimators import LEMMSE, MMSE, EquivariantMMSE, LocalMMSE, Posterior
+from .estimators import LEMMSE, MMSE, EquivariantMMSE, LocalMMSE, Posterior, Voters
 from .version import __version__
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "EquivariantMMSE",
     "LocalMMSE",
     "Posterior",
+    "Voters",
     "__version__",
     "comparison",
     "datasets",
@@ -34,6 +36,7 @@ __all__ = [
     "patches",
     "plots",
     "reduction",
+    "sampling",
     "training",
     "zoo",
 ]

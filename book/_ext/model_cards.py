@@ -28,7 +28,10 @@ def row(*cells):
 
 def overview(cards):
     """All models: their distance to LE-MMSE on test images."""
-    lines = [row("model", *(f"$\\sigma$ = {s}" for s in SIGMAS)), row("---", *["--:"] * len(SIGMAS))]
+    lines = [
+        row("model", *(f"$\\sigma$ = {s}" for s in SIGMAS)),
+        row("---", *["--:"] * len(SIGMAS)),
+    ]
     short = [card["name"].split("/", 1)[1] for card in cards]
     rows = [psnr(card, "network_formula", "test") for card in cards]
     return lines + [row(f"`{name}`", *cells) for name, cells in zip(short, rows, strict=True)]
