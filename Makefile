@@ -12,7 +12,7 @@ READY := .venv/.ready
 LAB_READY := .venv/.lab-ready
 endif
 
-.PHONY: help book test lab bench notebooks preview environment clean
+.PHONY: help book test lab bench notebooks preview course course-test environment clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,8 @@ help:
 	@echo "make bench       time the estimator against other implementations"
 	@echo "make notebooks   bring the notebooks into their stored form (setup cell, no outputs)"
 	@echo "make preview NOTEBOOK=notebooks/<part>/<chapter>.ipynb   one chapter, quickly"
+	@echo "make course      the notebooks for a class, without and with solutions, in _build/course"
+	@echo "make course-test the same, and execute both copies (minutes)"
 	@echo "make clean       remove _build (the environment stays in $(VENV))"
 
 book: environment
@@ -48,6 +50,14 @@ notebooks: environment
 
 preview: environment
 	$(BIN)/python book/scripts/preview_chapter.py $(NOTEBOOK)
+
+course: environment
+	$(BIN)/python book/scripts/execute_notebooks.py
+	$(BIN)/python book/scripts/make_course.py
+
+course-test: environment
+	$(BIN)/python book/scripts/execute_notebooks.py
+	$(BIN)/python book/scripts/make_course.py --execute
 
 environment: $(READY)
 

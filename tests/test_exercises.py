@@ -1,6 +1,10 @@
 """Tests of lemmse.exercises: the answers of ``check``, and every registered exercise."""
 
+import copy
 import importlib
+import warnings
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -134,7 +138,7 @@ def _ellipsis_in_tuple(y, images, sigma):
 
 
 def _not_implemented(y, images, sigma):
-    raise NotImplementedError
+    raise NotImplementedError("to do")
 
 
 @pytest.mark.parametrize(
@@ -158,6 +162,12 @@ def test_exceptions_are_explained_with_the_line():
     assert "It raised RuntimeError" in str(result)
     assert "in the line: return images @ torch.zeros(7, 7)" in str(result)
     assert "Traceback" not in str(result)
+
+
+def test_what_torch_cannot_do_is_no_unfinished_function():
+    result = check("99.1", lambda y, images, sigma: images * 1j > y)
+    assert result.failed == RUNS
+    assert "not implemented for 'Complex" in str(result)
 
 
 @pytest.mark.parametrize(
@@ -268,6 +278,9 @@ def test_registration_rejects(changed, message):
         ({"a": 0.5}, "{a: 0.5}"),
         (torch.zeros(5, 5), "a tensor of shape (5, 5), float32, values from 0 to 0"),
         ("x" * 100, "'" + "x" * 76 + "..."),
+        (list(range(20)), f"({', '.join(str(i) for i in range(16))}, ...)"),
+        ([[[[[1]]]]], "((((...))))"),
+        (torch.eye(2).to_sparse(), "[[1, 0], [0, 1]]"),
     ],
 )
 def test_describe(value, text):
@@ -278,6 +291,9 @@ def test_describe(value, text):
     ("result", "expected", "text"),
     [
         (1.0, 1.0 + 1e-9, None),
+        (Fraction(1, 2), 0.5, None),
+        (Decimal("0.5"), torch.tensor(0.5), None),
+        (10**400, 1.0, "NaN or infinity in 1 of 1 places"),
         (2, 1.0, "it returned 2; expected 1"),
         (torch.tensor(True), True, None),
         ("a", "b", "it returned 'a'; expected 'b'"),
@@ -296,6 +312,169 @@ def test_describe(value, text):
 def test_difference(result, expected, text):
     found = difference(result, expected, 1e-5)
     assert found is None if text is None else text in found
+
+
+# Whatever the function does
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+class Hostile:
+    """Nothing can be done with it."""
+
+    def _refuse(self, *_):
+        raise RuntimeError("no")
+
+    __repr__ = __eq__ = __bool__ = __len__ = __iter__ = __array__ = _refuse
+    __hash__ = None
+
+
+def _recursion(*_):
+    return _recursion(*_)
+
+
+def _raises(error):
+    def function(*_):
+        raise error
+
+    return function
+
+
+def _returns(value):
+    return lambda *_: value
+
+
+def _generator(*_):
+    yield 1
+
+
+def _prints_and_returns_text(*_):
+    print("a trace")
+    warnings.warn("a warning", stacklevel=1)
+    return "text"
+
+
+def _itself():
+    value = []
+    value.append(value)
+    return value
+
+
+RAISING = {
+    "no text": ValueError(),
+    "key": KeyError("y"),
+    "division": ZeroDivisionError("division by zero"),
+    "assertion": AssertionError(),
+    "stop": StopIteration(),
+    "memory": MemoryError(),
+    "exit": SystemExit(1),
+    "unprintable": Unprintable(),
+    "shapes": RuntimeError("shapes cannot be multiplied"),
+}
+RETURNED = {
+    "object": object(),
+    "class": int,
+    "module": np,
+    "function": len,
+    "text": "text",
+    "bytes": b"text",
+    "array of text": np.array(["a"]),
+    "array of objects": np.array([None, {}], dtype=object),
+    "structured array": np.zeros(2, dtype=[("a", float)]),
+    "date": np.datetime64("2026-01-01"),
+    "masked array": np.ma.masked_array([1.0, 2.0], [True, False]),
+    "half": np.float16(0.5),
+    "empty list": [],
+    "empty tuple": (),
+    "empty dictionary": {},
+    "set": {1},
+    "range": range(3),
+    "nested": [[1.0, [2.0]], "a"],
+    "itself": _itself(),
+    "hostile": Hostile(),
+    "list of hostile": [Hostile(), Hostile()],
+    "nan": float("nan"),
+    "infinity": float("inf"),
+    "huge": 10**400,
+    "fraction": Fraction(1, 3),
+    "decimal": Decimal("0.1"),
+    "complex": 1j,
+    "bool": True,
+    "empty": torch.empty(0),
+    "other shape": torch.ones(2, 3, 5, 7),
+    "integers": torch.ones(3, dtype=torch.int64),
+    "meta": torch.ones(3, device="meta"),
+    "sparse": torch.eye(3).to_sparse(),
+    "half tensor": torch.ones(3, dtype=torch.float16),
+    "gradient": torch.ones(3, requires_grad=True) * 2,
+    "pair of texts": ("a", "b"),
+    "type of tensor": torch.float32,
+}
+BAD = (
+    {f"raises {name}": _raises(error) for name, error in RAISING.items()}
+    | {f"returns {name}": _returns(value) for name, value in RETURNED.items()}
+    | {
+        "recurses": _recursion,
+        "generates": _generator,
+        "prints": _prints_and_returns_text,
+        "takes nothing": lambda: 1,
+        "is built in": max,
+        "needs a keyword": lambda *_, option: 1,
+    }
+)
+
+
+def spoil(value):
+    """Change an argument in place, if that is possible."""
+    if torch.is_tensor(value) and value.numel():
+        value.flatten()[0].logical_not_() if value.dtype == torch.bool else value.add_(1)
+    elif isinstance(value, np.ndarray):
+        value += 1
+    elif isinstance(value, list):
+        value.append(None)
+
+
+def changed(change):
+    """A function on the numbers inside a result of any structure."""
+
+    def apply(value):
+        if isinstance(value, dict):
+            return {key: apply(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(apply(item) for item in value)
+        return value if isinstance(value, str) else change(torch.as_tensor(value))
+
+    return apply
+
+
+def spoiled(number, change):
+    """The reference of an exercise with a change to the numbers in its result."""
+    return lambda *inputs: changed(change)(EXERCISES[number].reference(*inputs))
+
+
+# What a function may do to the right answer by mistake; each is told in words, right or wrong.
+MISTAKES = {
+    "one dimension more": lambda x: x[None],
+    "flat": lambda x: x.flatten(),
+    "one number": lambda x: x.to(torch.complex128).sum(),
+    "cut": lambda x: x[..., :-1] if x.ndim else x.new_zeros(0),
+    "float32": lambda x: x.to(torch.complex64 if x.is_complex() else torch.float32),
+    "float16": lambda x: x.real.half(),
+    "integers": lambda x: x.real.round().long(),
+    "bools": lambda x: x != 0,
+    "complex": lambda x: x.to(torch.complex128),
+    "nan": lambda x: x * float("nan"),
+    "array": lambda x: x.resolve_conj().numpy(),
+    "nested lists": lambda x: x.tolist(),
+    "with gradient": lambda x: (x.to(torch.complex128) * torch.ones(1, requires_grad=True)).real,
+    "sparse": lambda x: x.to_sparse() if x.ndim else x,
+    "wrapped": lambda x: (x,),
+}
 
 
 # Every exercise of the book
@@ -322,3 +501,37 @@ class TestRegistered:
         chapter = int(number.split(".")[0])
         module = importlib.import_module(f"{exercises.__name__}.chapter{chapter:02d}")
         assert EXERCISES[number].inputs.__module__ == module.__name__
+
+    def assert_in_words(self, result):
+        assert result.status in ("right", "wrong", "unwritten")
+        for text in (str(result), result._repr_html_()):
+            assert f"Exercise {result.number}" in text
+            assert "Traceback" not in text
+            assert 'File "' not in text
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_bad_functions_are_answered_in_words(self, number):
+        for name, function in BAD.items():
+            result = check(number, function)
+            assert result.status == "wrong", name
+            self.assert_in_words(result)
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_changed_answers_are_answered_in_words(self, number):
+        for mistake in MISTAKES.values():
+            self.assert_in_words(check(number, spoiled(number, mistake)))
+
+    def test_changing_any_array_in_place_is_told(self, number):
+        def function(*inputs):
+            result = reference(*copy.deepcopy(inputs))
+            for value in inputs:
+                spoil(value)
+            return result
+
+        reference = EXERCISES[number].reference
+        inputs = EXERCISES[number].inputs(torch.Generator().manual_seed(0)).values()
+        if not any(torch.is_tensor(value) or isinstance(value, np.ndarray) for value in inputs):
+            pytest.skip("no argument can be changed in place")
+        result = check(number, function)
+        assert result.failed == PURE
+        self.assert_in_words(result)

@@ -6,23 +6,33 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-_SHOWN = 16  # tensors up to this size are printed in full
+_SHOWN = 16  # tensors up to this size are printed in full, lists up to this length
+_DEPTH = 4  # lists inside lists
 
 
-def describe(value) -> str:
+def describe(value, depth: int = _DEPTH) -> str:
     """A value in one line; large tensors by their shape and range."""
-    if isinstance(value, np.ndarray):
-        value = torch.as_tensor(value)
-    if torch.is_tensor(value):
-        return _describe_tensor(value)
+    tensor = _plain(value) if torch.is_tensor(value) or isinstance(value, np.ndarray) else None
+    if tensor is not None:
+        return _describe_tensor(tensor)
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, Mapping | list | tuple) and depth == 0:
+        return "..."
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {describe(item)}" for key, item in value.items()) + "}"
+        items = [f"{key}: {describe(item, depth - 1)}" for key, item in value.items()]
+        return "{" + _joined(items) + "}"
     if isinstance(value, list | tuple):
-        return "(" + ", ".join(describe(item) for item in value) + ")"
-    text = repr(value)
+        return "(" + _joined([describe(item, depth - 1) for item in value]) + ")"
+    try:
+        text = repr(value)
+    except Exception:
+        return f"a {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _joined(items: list[str]) -> str:
+    return ", ".join([*items[:_SHOWN], "..."] if len(items) > _SHOWN else items)
 
 
 def describe_arguments(arguments: Mapping) -> str:
@@ -123,16 +133,32 @@ def _two(result, expected) -> str:
 def _tensor(value) -> torch.Tensor | None:
     """A float64 (or complex128) CPU tensor, or None if the value is neither number nor array."""
     if isinstance(value, numbers.Number):
-        value = torch.tensor(value)
-    elif isinstance(value, np.ndarray | np.generic):
+        value = _number(value)
+    value = _plain(value)
+    if value is None:
+        return None
+    return value.to(torch.complex128 if value.is_complex() else torch.float64)
+
+
+def _number(value: numbers.Number) -> torch.Tensor:
+    """Any kind of number as a tensor; infinity if it is too large."""
+    real = isinstance(value, numbers.Real) or not isinstance(value, numbers.Complex)
+    try:
+        return torch.tensor(float(value), dtype=torch.float64) if real else torch.tensor(value)
+    except OverflowError:
+        return torch.tensor(torch.inf)
+
+
+def _plain(value) -> torch.Tensor | None:
+    """The numbers of a tensor or an array on the CPU, dense; None if there are none to be had."""
+    if isinstance(value, np.ndarray | np.generic):
         try:
             value = torch.as_tensor(value)
         except TypeError:
             return None
-    if not torch.is_tensor(value):
+    if not torch.is_tensor(value) or value.is_meta:
         return None
-    value = value.detach().cpu().resolve_conj()
-    return value.to(torch.complex128 if value.is_complex() else torch.float64)
+    return value.detach().to_dense().cpu().resolve_conj()
 
 
 def _kind(value) -> str:
@@ -141,12 +167,11 @@ def _kind(value) -> str:
 
 
 def _describe_tensor(tensor: torch.Tensor) -> str:
-    tensor = tensor.detach().cpu()
     if tensor.ndim == 0:
         return describe(tensor.item())
     if 0 < tensor.numel() <= _SHOWN:
         rounded = np.array2string(
-            tensor.resolve_conj().numpy(),
+            tensor.numpy(),
             separator=", ",
             formatter={"float_kind": lambda v: f"{v:.3g}", "complex_kind": lambda v: f"{v:.3g}"},
         )

@@ -78,6 +78,17 @@ class Exercise:
         """Run one trial; raises _UnwrittenError or _PropertyError."""
         case = Case(function, inputs)
         expected = self.reference(*copy.deepcopy(list(inputs.values())))
+        try:
+            self._judge(case, expected)
+        except (_UnwrittenError, _PropertyError):
+            raise
+        except Exception:  # the result is an object that refuses every question
+            text = f"It returned a {type(case.result).__name__} that cannot be compared."
+            raise _PropertyError(KIND, text, inputs) from None
+
+    def _judge(self, case: "Case", expected) -> None:
+        """Compare one result; raises _UnwrittenError or _PropertyError."""
+        inputs = case.inputs
         wrong = wrong_kind(case.result, expected)
         if wrong:
             raise _PropertyError(KIND, f"Here {wrong}.", inputs)
@@ -124,13 +135,10 @@ class Case:
         _require_arity(self._function, inputs)
         try:
             result = self._function(*arguments)
-        except NotImplementedError:
-            raise _UnwrittenError("Your function raises NotImplementedError.") from None
-        except Exception as error:
-            if isinstance(error, TypeError | AttributeError) and "ellipsis" in str(error):
-                raise _UnwrittenError(
-                    "Your function still contains the placeholder `...`."
-                ) from None
+        except (Exception, SystemExit) as error:
+            reason = _unwritten(error)
+            if reason:
+                raise _UnwrittenError(reason) from None
             raise _PropertyError(RUNS, _explain(self._function, error), inputs) from None
         if result is None:
             reason = "Your function returns nothing (None); a finished one ends with `return`."
@@ -291,9 +299,28 @@ def _require_arity(function, inputs: dict) -> None:
         raise _PropertyError(RUNS, text, {}) from None
 
 
-def _explain(function, error: Exception) -> str:
+def _unwritten(error: BaseException) -> str:
+    """Why an error means that the function is unfinished; empty if it does not."""
+    message = _message(error)
+    # torch raises the same error where a function does not exist for complex numbers, say.
+    if isinstance(error, NotImplementedError) and "not implemented for" not in message:
+        return "Your function raises NotImplementedError."
+    if isinstance(error, TypeError | AttributeError) and "ellipsis" in message:
+        return "Your function still contains the placeholder `...`."
+    return ""
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # an exception of the reader's own making
+        return ""
+
+
+def _explain(function, error: BaseException) -> str:
     """What was raised, and in which line of the reader's function."""
-    text = f"It raised {type(error).__name__}: {error}"
+    message = _message(error)
+    text = f"It raised {type(error).__name__}{': ' * bool(message)}{message}"
     code, line = getattr(function, "__code__", None), None
     trace = error.__traceback__
     while trace is not None and code is not None:
