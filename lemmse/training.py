@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from .datasets import checksum
 from .networks import LocalNetwork
 from .networks.base import check_positive_integers
 from .operators import Identity, Operator, PreInverse, as_operator
@@ -154,6 +155,14 @@ class Problem:
         """What the network sees: z = B (A x + sigma e)."""
         return self.preinverse.apply(self.operator.measure(x, sigma, generator))
 
+    def description(self) -> dict[str, str]:
+        """What tells this problem from others: a checksum of the images, the names of A and B."""
+        return {
+            "images": checksum(self.images),
+            "operator": type(self.operator).__name__,
+            "preinverse": self.preinverse.name,
+        }
+
     def clean(self) -> Tensor:
         """B A x for all training images."""
         return self.preinverse.apply(self.operator.A(self.images))
@@ -277,8 +286,8 @@ def train(
         The history, from the first step even after a resumption.
 
     Raises:
-        ValueError: the network cannot be trained on crops, crop or patch do not fit the images, or
-            the checkpoint is of another training.
+        ValueError: the network cannot be trained on crops, crop or patch do not fit the images, the
+            folder of the checkpoint does not exist, or the checkpoint is of another training.
 
     Example:
         >>> from lemmse.networks import PatchMLP
@@ -291,6 +300,8 @@ def train(
     _check_crop(network, problem, settings.crop)
     run = _Run(network, problem, settings)
     path = None if checkpoint is None else Path(checkpoint)
+    if path is not None and not path.parent.is_dir():
+        raise ValueError(f"checkpoint: expected a file in an existing folder, got {path}")
     if resume and path is not None and path.exists():
         run.restore(torch.load(path, map_location="cpu", weights_only=True))
     with tqdm(total=settings.steps, initial=run.step, desc="train", disable=not progress) as bar:
@@ -366,6 +377,7 @@ class _Run:
         """All that `restore` needs."""
         return {
             "settings": asdict(self.settings),
+            "problem": self.problem.description(),
             "step": self.step,
             "network": self.network.state_dict(),
             "mean": self.mean.state_dict(),
@@ -376,11 +388,14 @@ class _Run:
 
     def restore(self, state: dict) -> None:
         """Takes up a training where a checkpoint left it."""
-        if state["settings"] != asdict(self.settings):
-            raise ValueError(
-                f"checkpoint: expected one of a training with {asdict(self.settings)}, "
-                f"got one with {state['settings']}"
-            )
+        for what, mine in (
+            ("settings", asdict(self.settings)),
+            ("problem", self.problem.description()),
+        ):
+            if state[what] != mine:
+                raise ValueError(
+                    f"checkpoint: expected one of a training with {mine}, got {state[what]}"
+                )
         try:
             self.network.load_state_dict(state["network"])
         except RuntimeError as error:

@@ -219,6 +219,11 @@ def test_checkpoint_of_another_training_is_refused(tmp_path):
     train(network(), problem, Settings(steps=2, batch=4), checkpoint=path, progress=False)
     with pytest.raises(ValueError, match="expected one of a training with"):
         train(network(), problem, Settings(steps=3, batch=4), None, path, True, progress=False)
+    others = Problem.of(1 - images())
+    with pytest.raises(ValueError, match="expected one of a training with {'images'"):
+        train(network(), others, Settings(steps=2, batch=4), None, path, True, progress=False)
+    with pytest.raises(ValueError, match="in an existing folder"):
+        train(network(), problem, checkpoint=tmp_path / "none" / "c.pt", progress=False)
     other = network(patch_size=5)
     with pytest.raises(ValueError, match="of another network"):
         train(other, problem, Settings(steps=2, batch=4), None, path, True, progress=False)
