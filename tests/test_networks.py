@@ -142,6 +142,20 @@ def test_a_field_that_is_no_square():
     assert field.mask.nonzero().tolist() == [[4, 2], [4, 4]]
 
 
+def test_a_network_that_does_not_look_has_an_empty_field():
+    class Constant(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.value = nn.Parameter(torch.ones(()))
+
+        def forward(self, z):
+            return self.value + 0 * z.detach()
+
+    field = receptive_field(Constant(), (1, 8, 8))
+    assert not field.mask.any()
+    assert field.size == (0, 0)
+
+
 def test_network_that_changes_the_size_is_refused():
     with pytest.raises(ValueError, match=r"\(1, C, 8, 8\), got \(1, 1, 4, 4\)"):
         receptive_field(lambda z: z[..., ::2, ::2], (1, 8, 8))

@@ -51,8 +51,9 @@ def receptive_field(
 
     Args:
         network: from images (B, C, H, W) to images of the same height and width; called as
-            ``network(z)``, or ``network(z, sigma)`` if sigma is given. Parameters stay as they
-            are. It is called in its own precision (float64 if it has no parameters).
+            ``network(z)``, or ``network(z, sigma)`` if sigma is given. Call its ``eval()``
+            before: in training mode, layers with running statistics would update them. The images
+            have its own precision (float64 if it has no parameters).
         image_shape: (C, H, W) of the images to try; larger than the field that is expected.
         sigma: the noise level, for networks that want one.
         seed: of the random images.
@@ -96,7 +97,9 @@ def _seen(call: Callable[[Tensor], Tensor], z: Tensor, generator: torch.Generato
     seen = torch.zeros(height, width, dtype=torch.bool)
     for row in range(height):
         for column in range(width):
-            (gradient,) = torch.autograd.grad(pixels[row, column], z, retain_graph=True)
+            (gradient,) = torch.autograd.grad(
+                pixels[row, column], z, retain_graph=True, materialize_grads=True
+            )
             nonzero = (gradient != 0).any(1)[0].cpu()
             seen |= nonzero.roll((-row, -column), (0, 1))
     return seen
@@ -120,7 +123,7 @@ def _extent(mask: Tensor) -> tuple[int, int]:
     sides = []
     for axis, length in enumerate(mask.shape):
         hit = mask.any(1 - axis).nonzero().flatten()
-        reach = (hit - length // 2).abs().max().item() if len(hit) else -1
         # An even length has one row more before the centre than after it.
-        sides.append(min(2 * reach + 1, length))
+        side = 2 * (hit - length // 2).abs().max().item() + 1 if len(hit) else 0
+        sides.append(min(side, length))
     return tuple(sides)
