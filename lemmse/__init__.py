@@ -3,6 +3,7 @@
 from . import (
     comparison,
     datasets,
+    density,
     exercises,
     metrics,
     networks,
@@ -28,6 +29,7 @@ __all__ = [
     "__version__",
     "comparison",
     "datasets",
+    "density",
     "device",
     "exercises",
     "metrics",

@@ -1,10 +1,10 @@
-"""Command line: `python -m lemmse estimate | data | train | evaluate | models ...`."""
+"""Command line: `python -m lemmse estimate | data | train | evaluate | models | density ...`."""
 
 import argparse
 import sys
 from typing import NoReturn
 
-from .commands import data, estimate, models
+from .commands import data, density, estimate, models
 
 
 class Parser(argparse.ArgumentParser):
@@ -50,6 +50,7 @@ def parser() -> Parser:
     estimate.add(commands)
     data.add(commands)
     models.add(commands)
+    density.add(commands)
     return top
 
 

@@ -1,0 +1,207 @@
+"""Models measured on other data, against the density of the patches."""
+
+import json
+
+import pytest
+import torch
+
+from lemmse import comparison, datasets, density, zoo
+from lemmse.__main__ import main
+from lemmse.estimators import LEMMSE
+from lemmse.metrics import psnr
+from lemmse.zoo import Spec
+
+NAMES = [f"photos-grey/denoising/{kind}-p3-n6" for kind in ("patchmlp", "resnet")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two untrained models of one problem."""
+    folder = tmp_path_factory.mktemp("zoo")
+    checksum = datasets.checksum(datasets.load("photos-grey", n=6))
+    for name in NAMES:
+        torch.manual_seed(1)
+        spec = Spec.parse(name)
+        zoo.save(spec.network(1), spec, {"data": {"checksum": checksum}}, folder)
+    return folder
+
+
+@pytest.fixture
+def measured(folder, tmp_path):
+    out = tmp_path / "density.json"
+    return density.measure(NAMES, "photos-grey", (0.2,), out, folder, count=2), out
+
+
+def test_fitted_cuts_the_centre_and_adds_zeros():
+    x = 0.1 + torch.rand(2, 1, 6, 5)
+    assert torch.equal(density.fitted(x, (4, 3)), x[..., 1:5, 1:4])
+    larger = density.fitted(x, (8, 8))
+    assert torch.equal(larger[..., 1:7, 1:6], x)
+    assert larger.count_nonzero() == x.numel()
+    assert torch.equal(density.fitted(x, (6, 5)), x)
+    assert torch.equal(density.fitted(density.fitted(x, (9, 9)), (6, 5)), x)
+
+
+def test_sides_are_those_of_the_data():
+    for name in ("photos", "photos-grey"):
+        assert density.image_size(name) == tuple(datasets.load(name, n=1).shape[2:])
+
+
+def test_size_of_a_data_set_without_an_entry(monkeypatch):
+    monkeypatch.setattr(density, "SIDES", {})
+    assert density.image_size("photos-grey") == (32, 32)
+
+
+def test_measurement_on_the_own_data_is_that_of_the_comparison():
+    spec = Spec("photos-grey", "blur", "aware")
+    ours = density.measurement(spec, "photos-grey", 0.1, 2)
+    theirs = comparison.measurement(spec, "test", 0.1, 2)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_measurement_has_the_size_that_the_model_knows():
+    truth, y = density.measurement(Spec("fashion-mnist", "inpainting"), "photos-grey", 0.1, 2)
+    assert truth.shape == y.shape == (2, 1, 28, 28)
+    assert torch.equal(truth, datasets.load("photos-grey", "test", 2)[..., 2:30, 2:30])
+
+
+def test_profile_sorts_and_averages():
+    generator = torch.Generator().manual_seed(0)
+    log_density, squared = torch.rand(2, 3, 7, 5, generator=generator)
+    bins = density.profile(log_density, squared, 4)
+    assert bins["count"] == [27, 26, 26, 26]
+    assert bins["log_density"] == sorted(bins["log_density"])
+    rarest = log_density <= log_density.flatten().sort().values[26]
+    assert bins["squared_difference"][0] == pytest.approx(squared[rarest].mean().item(), rel=1e-3)
+    with pytest.raises(ValueError, match="at least 200"):
+        density.profile(log_density, squared, 200)
+    with pytest.raises(ValueError, match="one shape"):
+        density.profile(log_density, squared[:2])
+
+
+def test_rank_correlation_looks_at_the_order_only():
+    x = torch.randn(200, generator=torch.Generator().manual_seed(0))
+    assert density.rank_correlation(x, x.exp()) == pytest.approx(1)
+    assert density.rank_correlation(x, -(x**3)) == pytest.approx(-1)
+    assert abs(density.rank_correlation(x, x.flip(0))) < 0.5
+
+
+def test_cells_agree_with_a_direct_computation(measured, folder):
+    results, _ = measured
+    truth, y = comparison.measurement(Spec.parse(NAMES[1]), "test", 0.2, 2)
+    posterior = LEMMSE(datasets.load("photos-grey", n=6), patch_size=3).posterior(y, 0.2)
+    output = zoo.load(NAMES[1], folder)(y, 0.2)
+    cell = results[NAMES[1]]["photos-grey"]["cells"]["0.2"]
+    expected = {
+        "network_formula": psnr(output, posterior.mean),
+        "network_truth": psnr(output, truth),
+        "formula_truth": psnr(posterior.mean, truth),
+        "log_density": posterior.log_density.mean((1, 2)),
+    }
+    for kind, values in expected.items():
+        assert torch.tensor(cell[kind]) == pytest.approx(values, abs=1e-3)
+    assert sum(cell["profile"]["count"]) == y.numel()
+    mean = sum(
+        count * value
+        for count, value in zip(
+            cell["profile"]["count"], cell["profile"]["squared_difference"], strict=True
+        )
+    )
+    assert mean / y.numel() == pytest.approx((output - posterior.mean).square().mean().item(), 1e-3)
+
+
+def test_results_say_where_they_come_from(measured, folder):
+    results, out = measured
+    entry = results[NAMES[0]]["photos-grey"]
+    assert entry["sha256"] == zoo.card(NAMES[0], folder)["sha256"]
+    assert entry["images"] == 2
+    assert entry["size"] == [32, 32]
+    assert entry["data"]["measured"] == datasets.checksum(datasets.load("photos-grey", "test", 2))
+    assert entry["machine"]["lemmse"]
+    assert entry["seed"] == density.SEED
+    assert density.results(out) == json.loads(json.dumps(results))
+
+
+def test_only_what_is_missing_is_computed(measured, folder, monkeypatch):
+    before, out = measured
+    computed = []
+
+    def counted(spec, device):
+        computed.append(spec.name)
+        return comparison.formula(spec, device)
+
+    monkeypatch.setattr(density, "formula", counted)
+    options = {"out": out, "folder": folder, "count": 2}
+    assert density.measure(NAMES, "photos-grey", (0.2,), **options) == before
+    assert computed == []
+    after = density.measure(NAMES[:1], "photos-grey", (0.2, 0.3), **options)
+    assert computed == NAMES[:1]
+    cells = after[NAMES[0]]["photos-grey"]["cells"]
+    assert list(cells) == ["0.2", "0.3"]
+    assert cells["0.2"] == before[NAMES[0]]["photos-grey"]["cells"]["0.2"]
+    assert after[NAMES[1]] == before[NAMES[1]]
+
+
+def test_other_weights_or_images_are_measured_anew(measured, folder, tmp_path):
+    before, out = measured
+    again = density.measure(NAMES[:1], "photos-grey", (0.2,), out, folder, count=1)
+    cell = again[NAMES[0]]["photos-grey"]["cells"]["0.2"]
+    assert (
+        cell["network_truth"]
+        == before[NAMES[0]]["photos-grey"]["cells"]["0.2"]["network_truth"][:1]
+    )
+    known = json.loads(out.read_text())
+    known[NAMES[0]]["photos-grey"] |= {"sha256": "other", "cells": {"0.2": None}}
+    out.write_text(json.dumps(known))
+    again = density.measure(NAMES[:1], "photos-grey", (0.2,), out, folder, count=1)
+    assert again[NAMES[0]]["photos-grey"]["cells"]["0.2"] == cell
+
+
+def test_data_of_other_channels_are_refused(folder, tmp_path):
+    with pytest.raises(ValueError, match="expected images of 1 channels, those of photos have 3"):
+        density.measure(NAMES, "photos", (0.2,), tmp_path / "x.json", folder, count=1)
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_command_prints_a_table_and_writes(folder, tmp_path, capsys):
+    out = tmp_path / "new" / "density.json"
+    words = ["density", "*patchmlp*", "--on", "photos-grey", "--sigma", "0.2", "--images", "1"]
+    assert main([*words, "--folder", str(folder), "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "net, LE-MMSE" in shown
+    assert NAMES[0] in shown
+    assert NAMES[1] not in shown
+    assert list(json.loads(out.read_text())) == NAMES[:1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--on", "photos-grey", "--images", "0"], "expected a positive number"),
+        (["--on", "photos-grey", "--sigma", "0"], "expected numbers in"),
+        (["--on", "nothing"], "nothing"),
+        (["none/*", "--on", "photos-grey"], "there is no"),
+    ],
+)
+def test_command_explains_errors(words, message, folder, tmp_path, capsys):
+    options = ["--folder", str(folder), "--out", str(tmp_path / "x.json")]
+    assert main(["density", *words, *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_command_without_models(tmp_path, capsys):
+    assert main(["density", "--on", "photos-grey", "--folder", str(tmp_path)]) == 2
+    assert "no models" in capsys.readouterr().err
+
+
+def test_published_results_belong_to_the_models():
+    if not density.RESULTS.is_file():
+        pytest.skip("no results yet")
+    there = zoo.names()
+    for name, entries in density.results().items():
+        assert name in there
+        for entry in entries.values():
+            assert entry["sha256"] == zoo.card(name)["sha256"]
+            assert entry["cells"]
+            for cell in entry["cells"].values():
+                assert all(len(cell[kind]) == entry["images"] for kind in density.PSNRS)
