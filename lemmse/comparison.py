@@ -176,7 +176,7 @@ def compare(
         write(out, (json.dumps(done, indent=1, sort_keys=True) + "\n").encode())
         bar(f"{spec.dataset} {spec.task} {spec.physics} {split} {sigma}")
     for name in names:
-        annotate(name, summary(done[name]), folder)
+        annotate(name, summary(done[name]), done[name]["images"], folder)
     return done
 
 

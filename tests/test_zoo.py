@@ -137,6 +137,7 @@ def test_shipped_results_are_those_of_the_shipped_weights(name):
     results = comparison.results()
     assert results[name]["sha256"] == zoo.card(name)["sha256"]
     assert zoo.card(name)["psnr"] == comparison.summary(results[name])
+    assert zoo.card(name)["psnr_images"] == results[name]["images"]
     # One cell that needs no LE-MMSE, computed anew: the network against the truth.
     x, y = comparison.measurement(spec, "test", 0.2, 4)
     output = comparison.answer(zoo.load(name), spec, y, 0.2)

@@ -37,6 +37,13 @@ def overview(cards):
     return lines + [row(f"`{name}`", *cells) for name, cells in zip(short, rows, strict=True)]
 
 
+def compared(card):
+    """On how many images the numbers rest, if there are any."""
+    if "psnr_images" not in card:
+        return ["- not compared with LE-MMSE yet: `python -m lemmse evaluate`"]
+    return [f"- below: means over {card['psnr_images']} training and as many test images"]
+
+
 def folded(card):
     """One card."""
     settings, machine, data = card["settings"], card["machine"], card["data"]
@@ -58,6 +65,7 @@ def folded(card):
         f"lemmse {machine['lemmse']}",
         f"- storing 16 bits cost at most {max(card['precision_cost'], 0):.4f} dB of the PSNR "
         "against LE-MMSE",
+        *compared(card),
         "",
         row("PSNR (dB)", *(f"$\\sigma$ = {s}" for s in SIGMAS)),
         row("---", *["--:"] * len(SIGMAS)),

@@ -48,7 +48,8 @@ def card(name: str, folder: Path | str | None = None) -> dict:
         initial weights, too; ``machine``; ``seconds``, from the last resumption if there was one;
         ``history``; ``precision_cost``, how many dB of PSNR against LE-MMSE were lost by storing 16
         bits; ``sha256`` and ``bytes`` of the file; and, once it was compared with LE-MMSE,
-        ``psnr``: for each split and sigma the means of the three kinds of `lemmse.comparison`.
+        ``psnr``: for each split and sigma the means of the three kinds of `lemmse.comparison` over
+        so many images of the split as ``psnr_images`` says.
 
     Raises:
         ValueError: there is no such model.
@@ -127,9 +128,9 @@ def save(network: LocalNetwork, spec: Spec, facts: dict, folder: Path | str | No
     return path
 
 
-def annotate(name: str, psnr: dict, folder: Path | str | None = None) -> None:
-    """Adds the results of the comparison to a card."""
-    description = card(name, folder) | {"psnr": psnr}
+def annotate(name: str, psnr: dict, images: int, folder: Path | str | None = None) -> None:
+    """Adds the results of the comparison to a card, and on how many images of a split they rest."""
+    description = card(name, folder) | {"psnr": psnr, "psnr_images": images}
     path = _path(name, folder).with_suffix(".json")
     write(path, (json.dumps(description, indent=1) + "\n").encode())
 
