@@ -130,6 +130,7 @@ class NoiseEmbedding(nn.Module):
         )
 
     def forward(self, sigma: Tensor) -> Tensor:
+        """The features of the noise levels sigma, (B,)."""
         angles = sigma.log()[:, None] * self.frequencies
         return functional.silu(self.layers(torch.cat([angles.sin(), angles.cos()], dim=1)))
 
@@ -161,6 +162,7 @@ class ResidualBlock(nn.Module):
         self.second = nn.Conv2d(hidden, width, 1)
 
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
+        """The next h, given the features of sigma, (B, 32)."""
         scale, offset = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
         normal = h * (h.square().mean(1, keepdim=True) + 1e-6).rsqrt()
         step = functional.silu(self.first(normal * (1 + scale) + offset))

@@ -45,6 +45,7 @@ class PatchMLP(LocalNetwork):
         self.last = nn.Conv2d(width, channels, 1)
 
     def body(self, z: Tensor, embedding: Tensor) -> Tensor:
+        """See `LocalNetwork`."""
         h = self.first(z)
         for block in self.blocks:
             h = block(h, embedding)
@@ -88,6 +89,7 @@ class ResNet(LocalNetwork):
         self.last = nn.Conv2d(width, channels, 1)
 
     def body(self, z: Tensor, embedding: Tensor) -> Tensor:
+        """See `LocalNetwork`."""
         h = self.first(z)
         for block in self.blocks:
             h = block(h, embedding)
@@ -142,6 +144,7 @@ class UNet(LocalNetwork):
         self.last = nn.Conv2d(width, channels, 1)
 
     def body(self, z: Tensor, embedding: Tensor) -> Tensor:
+        """See `LocalNetwork`."""
         h = self.first(z)
         outer = []
         for level in self.encoder:
@@ -175,6 +178,7 @@ class Level(nn.Module):
         self.block = ResidualBlock(after, 2 * after)
 
     def forward(self, h: Tensor, embedding: Tensor, joined: Tensor | None = None) -> Tensor:
+        """The features of the next level, given those of sigma, (B, 32)."""
         h = self.convolution(h)
         if self.join is not None:
             margin = (joined.shape[-1] - h.shape[-1]) // 2

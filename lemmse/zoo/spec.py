@@ -120,7 +120,7 @@ class Spec:
 
     @property
     def problem(self) -> tuple:
-        """All but the architecture: models of one problem are compared with the same LE-MMSE."""
+        """All but the architecture. Models of one problem are compared with the same LE-MMSE."""
         return self.dataset, self.task, self.physics, self.patch_size, self.images
 
     @property
