@@ -28,8 +28,8 @@ PROBED = (0.1, 0.2, 0.5, 1.0)
 """The noise levels measured during training, each on the first two test images."""
 
 SEED = 0
+# The published results; the folder is book/results, too.
 RESULTS = Path(__file__).parent / "results" / "comparison.json"
-"""The published results; the folder is book/results, too."""
 
 
 def results(path: Path = RESULTS) -> dict:

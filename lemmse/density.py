@@ -23,8 +23,8 @@ SIGMAS = (0.1, 0.5)
 IMAGES = 8
 BINS = 20
 SEED = 0
+# The published results.
 RESULTS = Path(__file__).parent / "results" / "density.json"
-"""The published results."""
 
 SIDES = {"fashion-mnist": 28, "photos-grey": 32, "photos": 32, "cifar10": 32}
 """Height and width of the images, so that a data set need not be there to be fitted to."""

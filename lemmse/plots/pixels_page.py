@@ -210,7 +210,7 @@ def pixels_page(page: PixelPage) -> str:
         f"<ol>{_VOTER * count}</ol></div></div></div>",
         f'<noscript><img width="{page.still.width}" alt="{alt}" src="{still}"><p class="note">'
         "With JavaScript, any pixel can be chosen.</p></noscript>",
-        f'<img hidden class="atlas" alt="" src="{atlas}">',
+        f'<img hidden class="atlas" alt="all pictures that the control shows" src="{atlas}">',
         f"<script>{script}</script>",
     )
 
