@@ -160,7 +160,7 @@ def compare(
         image: ``network_formula``, ``network_truth``, ``formula_truth``, in dB.
     """
     known = results(out) if out.is_file() else {}
-    done = known | {name: _entry(name, known.get(name), folder, count) for name in names}
+    done = known | {name: _entry(name, known.get(name), folder, count, device) for name in names}
     networks = lru_cache(maxsize=None)(lambda name: load(name, folder).to(device))
     estimators = lru_cache(maxsize=1)(lambda shared: formula(Spec(*shared), device))
     for spec, split, sigma, models in cells(names, done):
@@ -216,7 +216,9 @@ def machine(device: torch.device | str) -> dict[str, str]:
     }
 
 
-def _entry(name: str, known: dict | None, folder: Path | None, count: int) -> dict:
+def _entry(
+    name: str, known: dict | None, folder: Path | None, count: int, device: torch.device | str
+) -> dict:
     """What the file says of a model, if it is about the same weights and images; else nothing."""
     sha256 = card(name, folder)["sha256"]
     if known and known["sha256"] == sha256 and known["images"] == count:
@@ -229,7 +231,7 @@ def _entry(name: str, known: dict | None, folder: Path | None, count: int) -> di
         "sha256": sha256,
         "images": count,
         "data": {"trained on": card(name, folder)["data"]["checksum"], **checksums},
-        "machine": machine("cpu"),
+        "machine": machine(device),
         "seed": SEED,
         "psnr": {split: {} for split in SPLITS},
     }
