@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable, Iterator
 from datetime import date
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -14,10 +15,11 @@ from torch import Tensor, nn
 
 from . import datasets
 from .estimators import LEMMSE
+from .files import write_json
 from .metrics import psnr
 from .training import Probe, Problem
 from .version import __version__
-from .zoo import REGULARISATION, Spec, annotate, card, load, write
+from .zoo import REGULARISATION, Spec, annotate, card, load
 
 SIGMAS = (0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
 SPLITS = ("train", "test")
@@ -26,6 +28,9 @@ IMAGES = 16
 
 PROBED = (0.1, 0.2, 0.5, 1.0)
 """The noise levels measured during training, each on the first two test images."""
+
+Place = tuple[str, float]
+"""Where a number of the results belongs: a split or a data set, and sigma."""
 
 SEED = 0
 # The published results; the folder is book/results, too.
@@ -85,17 +90,56 @@ def measurement(spec: Spec, split: str, sigma: float, count: int = IMAGES) -> tu
     if split not in SPLITS:
         raise ValueError(f"split: expected one of {', '.join(SPLITS)}, got {split!r}")
     truth = datasets.load(spec.dataset, split, count)
+    return truth, measured(spec, truth, split, sigma)
+
+
+def measured(spec: Spec, truth: Tensor, split: str, sigma: float) -> Tensor:
+    """What is measured of images, with the published noise of a split and a noise level."""
     seed = SEED + 2 * round(1000 * sigma) + SPLITS.index(split)
     operator = spec.operator(tuple(truth.shape[2:]))
-    return truth, operator.measure(truth, sigma, torch.Generator().manual_seed(seed))
+    return operator.measure(truth, sigma, torch.Generator().manual_seed(seed))
+
+
+def seen(spec: Spec, y: Tensor) -> Tensor:
+    """What a network is shown of a measurement: z = B y."""
+    operator = spec.operator(tuple(y.shape[2:]))
+    return operator.preinverse(spec.preinverse, tuple(y.shape[1:]), REGULARISATION).apply(y)
 
 
 def answer(network: nn.Module, spec: Spec, y: Tensor, sigma: float) -> Tensor:
     """What a network makes of a measurement: network(B y, sigma)."""
-    operator = spec.operator(tuple(y.shape[2:]))
-    z = operator.preinverse(spec.preinverse, tuple(y.shape[1:]), REGULARISATION).apply(y)
     with torch.no_grad():
-        return network(z, sigma)
+        return network(seen(spec, y), sigma)
+
+
+def psnrs(output: Tensor, estimate: Tensor, truth: Tensor) -> dict[str, list[float]]:
+    """How far network, formula and truth are apart, in dB: one number an image.
+
+    Args:
+        output: of the network, (B, C, H, W).
+        estimate: of LE-MMSE.
+        truth: the images.
+
+    Example:
+        >>> psnrs(torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.9))
+        {'network_formula': [0.0], 'network_truth': [20.0], 'formula_truth': [0.915]}
+    """
+    pairs = {
+        "network_formula": (output, estimate),
+        "network_truth": (output, truth),
+        "formula_truth": (estimate, truth),
+    }
+    return {kind: rounded(psnr(*pair)) for kind, pair in pairs.items()}
+
+
+def rounded(values: Tensor) -> list[float]:
+    """Numbers for a file: three digits after the point.
+
+    Example:
+        >>> rounded(torch.tensor([0.125, 2.0]).double())
+        [0.125, 2.0]
+    """
+    return [round(value, 3) for value in values.tolist()]
 
 
 def probe(spec: Spec, device: torch.device | str = "cpu") -> Probe:
@@ -106,31 +150,38 @@ def probe(spec: Spec, device: torch.device | str = "cpu") -> Probe:
     estimator = formula(spec, device)
     cases = []
     for sigma in PROBED:
-        _, y = measurement(spec, "test", sigma, 2)
-        cases.append((sigma, y.to(device), estimator(y.to(device), sigma)))
+        y = measurement(spec, "test", sigma, 2)[1].to(device)
+        cases.append((sigma, seen(spec, y), estimator(y, sigma)))
 
-    def measured(network: nn.Module) -> dict[str, float]:
-        return {
-            str(sigma): psnr(answer(network, spec, y, sigma), estimate).mean().item()
-            for sigma, y, estimate in cases
-        }
+    def agreement(network: nn.Module) -> dict[str, float]:
+        with torch.no_grad():
+            return {
+                str(sigma): psnr(network(z, sigma), estimate).mean().item()
+                for sigma, z, estimate in cases
+            }
 
-    return measured
+    return agreement
 
 
-def cells(names: list[str], done: dict) -> Iterator[tuple[Spec, str, float, list[str]]]:
-    """The work that is left: problem, split, sigma, and the models to be compared there.
+def cells(
+    names: list[str], places: list[Place], done: Callable[[str, Place], bool]
+) -> Iterator[tuple[Spec, Place, list[str]]]:
+    """The work that is left: problem, place in the results, and the models to be measured there.
 
     Models that share a problem come together, so that LE-MMSE is computed once for all of them.
+
+    Args:
+        names: of the models.
+        places: what is to be measured of each, for instance (split, sigma).
+        done: whether the results have a model's number at a place.
     """
     specs = [Spec.parse(name) for name in names]
     for shared in dict.fromkeys(spec.problem for spec in specs):
         models = [spec for spec in specs if spec.problem == shared]
-        for split in SPLITS:
-            for sigma in SIGMAS:
-                left = [m.name for m in models if str(sigma) not in done[m.name]["psnr"][split]]
-                if left:
-                    yield models[0], split, sigma, left
+        for place in places:
+            left = [model.name for model in models if not done(model.name, place)]
+            if left:
+                yield models[0], place, left
 
 
 def compare(
@@ -163,17 +214,16 @@ def compare(
     done = known | {name: _entry(name, known.get(name), folder, count, device) for name in names}
     networks = lru_cache(maxsize=None)(lambda name: load(name, folder).to(device))
     estimators = lru_cache(maxsize=1)(lambda shared: formula(Spec(*shared), device))
-    for spec, split, sigma, models in cells(names, done):
+    places = list(product(SPLITS, SIGMAS))
+    for spec, (split, sigma), models in cells(
+        names, places, lambda name, place: str(place[1]) in done[name]["psnr"][place[0]]
+    ):
         truth, y = (t.to(device) for t in measurement(spec, split, sigma, count))
         estimate = estimators(spec.problem)(y, sigma)
         for name in models:
             output = answer(networks(name), spec, y, sigma)
-            done[name]["psnr"][split][str(sigma)] = {
-                "network_formula": _decibels(output, estimate),
-                "network_truth": _decibels(output, truth),
-                "formula_truth": _decibels(estimate, truth),
-            }
-        write(out, (json.dumps(done, indent=1, sort_keys=True) + "\n").encode())
+            done[name]["psnr"][split][str(sigma)] = psnrs(output, estimate, truth)
+        write_json(out, done, sort_keys=True)
         bar(f"{spec.dataset} {spec.task} {spec.physics} {split} {sigma}")
     for name in names:
         annotate(name, summary(done[name]), done[name]["images"], folder)
@@ -235,7 +285,3 @@ def _entry(
         "seed": SEED,
         "psnr": {split: {} for split in SPLITS},
     }
-
-
-def _decibels(x: Tensor, y: Tensor) -> list[float]:
-    return [round(value, 3) for value in psnr(x, y).tolist()]

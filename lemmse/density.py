@@ -7,7 +7,7 @@ of another size are fitted to the size of its training images: see `fitted`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,14 +15,22 @@ import torch
 from torch import Tensor
 
 from . import datasets
-from .comparison import answer, formula, machine
-from .metrics import psnr
-from .zoo import Spec, card, load, write
+from .comparison import (
+    SEED,
+    answer,
+    cells,
+    formula,
+    machine,
+    measured,
+    psnrs,
+    rounded,
+)
+from .files import write_json
+from .zoo import Spec, card, load
 
 SIGMAS = (0.1, 0.5)
 IMAGES = 8
 BINS = 20
-SEED = 0
 # The published results.
 RESULTS = Path(__file__).parent / "results" / "density.json"
 
@@ -99,9 +107,7 @@ def measurement(spec: Spec, on: str, sigma: float, count: int = IMAGES) -> tuple
         (torch.Size([2, 1, 28, 28]), 0.1)
     """
     truth = fitted(datasets.load(on, "test", count), image_size(spec.dataset))
-    operator = spec.operator(tuple(truth.shape[2:]))
-    generator = torch.Generator().manual_seed(SEED + 2 * round(1000 * sigma) + 1)
-    return truth, operator.measure(truth, sigma, generator)
+    return truth, measured(spec, truth, "test", sigma)
 
 
 def profile(log_density: Tensor, squared: Tensor, bins: int = BINS) -> dict[str, list]:
@@ -195,39 +201,24 @@ def measure(
         known[on] = _entry(name, on, known.get(on), folder, count, device)
     networks = lru_cache(maxsize=None)(lambda name: load(name, folder).to(device))
     estimators = lru_cache(maxsize=1)(lambda shared: formula(Spec(*shared), device))
-    for spec, sigma, models in cells(names, on, sigmas, done):
+    places = [(on, sigma) for sigma in sigmas]
+    for spec, (_, sigma), models in cells(
+        names, places, lambda name, place: str(place[1]) in done[name][on]["cells"]
+    ):
         truth, y = (t.to(device) for t in measurement(spec, on, sigma, count))
         posterior = estimators(spec.problem).posterior(y, sigma)
         for name in models:
             output = answer(networks(name), spec, y, sigma)
             squared = (output - posterior.mean).square().sum(1)
             done[name][on]["cells"][str(sigma)] = {
-                "network_formula": _rounded(psnr(output, posterior.mean)),
-                "network_truth": _rounded(psnr(output, truth)),
-                "formula_truth": _rounded(psnr(posterior.mean, truth)),
-                "log_density": _rounded(posterior.log_density.mean((1, 2))),
+                **psnrs(output, posterior.mean, truth),
+                "log_density": rounded(posterior.log_density.mean((1, 2))),
                 "profile": profile(posterior.log_density, squared),
                 "rank_correlation": round(rank_correlation(posterior.log_density, squared), 4),
             }
-        write(out, (json.dumps(done, indent=1, sort_keys=True) + "\n").encode())
+        write_json(out, done, sort_keys=True)
         bar(f"{spec.dataset} {spec.task} {spec.physics} on {on} {sigma}")
     return done
-
-
-def cells(
-    names: list[str], on: str, sigmas: tuple[float, ...], done: dict
-) -> Iterator[tuple[Spec, float, list[str]]]:
-    """The work that is left: problem, sigma, and the models to be measured there.
-
-    Models that share a problem come together, so that LE-MMSE is computed once for all of them.
-    """
-    specs = [Spec.parse(name) for name in names]
-    for shared in dict.fromkeys(spec.problem for spec in specs):
-        models = [spec for spec in specs if spec.problem == shared]
-        for sigma in sigmas:
-            left = [m.name for m in models if str(sigma) not in done[m.name][on]["cells"]]
-            if left:
-                yield models[0], sigma, left
 
 
 def table(results: dict, on: str, sigma: float) -> str:
@@ -271,7 +262,3 @@ def _check_channels(name: str, on: str, folder) -> None:
         raise ValueError(
             f"{name}: expected images of {expected} channels, those of {on} have {channels}"
         )
-
-
-def _rounded(values: Tensor) -> list[float]:
-    return [round(value, 3) for value in values.tolist()]

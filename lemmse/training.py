@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
@@ -13,9 +12,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from .datasets import checksum
+from .files import replaced
 from .networks import LocalNetwork
-from .networks.base import check_positive_integers
 from .operators import Identity, Operator, PreInverse, as_operator
+from .operators.checks import check_positive_integers
 from .patches import check_patch_size
 
 SIGMA_MIN = 0.005
@@ -41,6 +41,7 @@ class Settings:
             then falls to zero along half a cosine.
         ema: decay a step of the running mean of the weights, which is the result.
         clip: the largest norm of a gradient; longer ones are shortened.
+        sigma: the noise level trained at; None: all those of `sample_sigma`.
         seed: of batches, noise levels, noise and crops. (Initial weights are the network's own.)
         precision: "float32", or "bfloat16" for the products inside the network: about 1.6 times
             faster on processors that have it and on GPUs, and much slower on others.
@@ -60,6 +61,7 @@ class Settings:
     learning_rate: float = 2e-3
     ema: float = 0.999
     clip: float = 1.0
+    sigma: float | None = None
     seed: int = 0
     precision: str = "float32"
     records: int = 25
@@ -74,6 +76,8 @@ class Settings:
             raise ValueError(f"ema: expected a number in [0, 1), got {self.ema}")
         if not 0 < self.clip < float("inf"):
             raise ValueError(f"clip: expected > 0, got {self.clip}")
+        if self.sigma is not None and not 0 < self.sigma < float("inf"):
+            raise ValueError(f"sigma: expected > 0 or None, got {self.sigma}")
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision: expected float32 or bfloat16, got {self.precision!r}")
 
@@ -108,12 +112,12 @@ class History:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a network learns to solve: from z = B y back to x.
+    """What a network learns to solve: from z = B y, or from y itself, back to x.
 
     Attributes:
         images: the training images x, (N, C, H, W).
         operator: A.
-        preinverse: B.
+        preinverse: B; None: the network is given y, which need not be an image.
 
     Example:
         >>> problem = Problem.of(torch.rand(10, 1, 8, 8))
@@ -123,7 +127,27 @@ class Problem:
 
     images: Tensor
     operator: Operator
-    preinverse: PreInverse
+    preinverse: PreInverse | None
+
+    @classmethod
+    def direct(cls, images: Tensor, operator: object) -> Problem:
+        """A problem for networks that hold the operator and are given the measurement itself.
+
+        Args:
+            images: (N, C, H, W).
+            operator: A.
+
+        Raises:
+            ValueError: the images are no batch, or the operator does not fit them.
+
+        Example:
+            >>> from lemmse.operators import Tomography
+            >>> problem = Problem.direct(torch.rand(2, 1, 8, 8), Tomography([0, 90], (8, 8)))
+            >>> problem.measured(problem.images, torch.full((2,), 0.1), None).shape[:3]
+            torch.Size([2, 1, 2])
+        """
+        _check_batch(images)
+        return cls(images, as_operator(operator, tuple(images.shape[1:])), None)
 
     @classmethod
     def of(
@@ -144,28 +168,29 @@ class Problem:
         Raises:
             ValueError: the images are no batch, or operator or pre-inverse do not fit them.
         """
-        if not isinstance(images, Tensor) or images.ndim != 4 or len(images) == 0:
-            got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-            raise ValueError(f"images: expected shape (N, C, H, W), N > 0, got {got}")
+        _check_batch(images)
         shape = tuple(images.shape[1:])
         operator = as_operator(Identity() if operator is None else operator, shape)
         return cls(images, operator, operator.preinverse(preinverse, shape, regularisation))
 
     def measured(self, x: Tensor, sigma: Tensor, generator: torch.Generator | None) -> Tensor:
-        """What the network sees: z = B (A x + sigma e)."""
-        return self.preinverse.apply(self.operator.measure(x, sigma, generator))
+        """What the network sees: z = B (A x + sigma e), or y = A x + sigma e."""
+        return self._seen(self.operator.measure(x, sigma, generator))
 
     def description(self) -> dict[str, str]:
         """What tells this problem from others: a checksum of the images, the names of A and B."""
         return {
             "images": checksum(self.images),
             "operator": type(self.operator).__name__,
-            "preinverse": self.preinverse.name,
+            "preinverse": "none" if self.preinverse is None else self.preinverse.name,
         }
 
     def clean(self) -> Tensor:
-        """B A x for all training images."""
-        return self.preinverse.apply(self.operator.A(self.images))
+        """B A x, or A x, for all training images."""
+        return self._seen(self.operator.A(self.images))
+
+    def _seen(self, y: Tensor) -> Tensor:
+        return y if self.preinverse is None else self.preinverse.apply(y)
 
 
 def sample_sigma(count: int, generator: torch.Generator) -> Tensor:
@@ -311,7 +336,8 @@ def train(
             if settings.records_at(run.step):
                 bar.set_postfix(run.record(probe))
                 if path is not None:
-                    _write(run.state(), path)
+                    with replaced(path) as draft:
+                        torch.save(run.state(), draft)
     network.load_state_dict(run.mean.state_dict())
     return run.history
 
@@ -340,7 +366,7 @@ class _Run:
         which = torch.randint(
             len(images), (settings.batch,), generator=self.generator, device=self.device
         )
-        sigma = sample_sigma(settings.batch, self.generator).to(images.dtype)
+        sigma = self._noise_levels().to(images.dtype)
         half = settings.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             value = loss(
@@ -357,6 +383,11 @@ class _Run:
         torch._foreach_lerp_(old, [p.detach() for p in new], 1 - decay)
         self.losses += value.detach()
         self.since += 1
+
+    def _noise_levels(self) -> Tensor:
+        if self.settings.sigma is None:
+            return sample_sigma(self.settings.batch, self.generator)
+        return torch.full((self.settings.batch,), self.settings.sigma, device=self.device)
 
     def record(self, probe: Probe | None) -> dict[str, str]:
         """Writes a line of the history; returns what the progress bar shows."""
@@ -407,14 +438,10 @@ class _Run:
         self.history.records = state["history"]
 
 
-def _write(state: dict, path: Path) -> None:
-    """Writes a checkpoint so that at any moment a whole one, the old or the new, is there."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        torch.save(state, draft)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+def _check_batch(images: Tensor) -> None:
+    if not isinstance(images, Tensor) or images.ndim != 4 or len(images) == 0:
+        got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        raise ValueError(f"images: expected shape (N, C, H, W), N > 0, got {got}")
 
 
 def _check_crop(network: nn.Module, problem: Problem, crop: int | None) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_estimators import (
     CASES,
+    assert_posterior_agrees,
     check_gradient,
     generator,
     largest_errors,
@@ -152,21 +153,7 @@ def test_posterior_agrees_with_brute_force(name, sigma, path):  # noqa: F811
     y = operator.measure(
         images[2:3, :, :, :8].rot90(1, (2, 3)).repeat(1, 1, 1, 2)[..., :9], sigma, generator()
     )
-    mean, wanted = reference(estimate.preinverse.apply(y.double())[0], sigma)
-    posterior = estimate.posterior(y, sigma)
-    assert (posterior.mean[0] - mean).abs().max() < 1e-4
-    assert (posterior.variance[0] - wanted["variance"]).abs().max() < 1e-4
-    assert torch.allclose(
-        posterior.log_density[0].double(), wanted["log_density"], rtol=1e-5, atol=1e-3
-    )
-    ratio = posterior.effective_samples[0] / wanted["effective_samples"]
-    assert (ratio - 1).abs().max() < 2e-2
-    assert (posterior.weight[0] - wanted["weight"]).abs().max() < 2e-3
-    clear = wanted["weight"] > 0.51
-    source = posterior.source[0]
-    location = source[..., 1] * size[1] + source[..., 2]
-    assert (source[..., 0] == wanted["image"])[clear].all()
-    assert (location == wanted["location"])[clear].all()
+    clear = assert_posterior_agrees(estimate, reference, y, sigma)
     if sigma == 0.005 and name == "denoising":
         assert clear.any()
 

@@ -183,6 +183,33 @@ def test_the_result_is_the_running_mean():
     assert 0 < moved[1] < moved[0]
 
 
+def test_a_network_that_holds_the_operator_is_given_the_measurement():
+    blur = Blur.gaussian(1.0, (8, 8))
+    seen = []
+
+    class Gain(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gain = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, y, sigma):
+            seen.append(sigma)
+            return self.gain * y
+
+    x = images(16)
+    net, problem = Gain(), Problem.direct(x, blur)
+    assert torch.equal(problem.clean(), blur.A(x))
+    recipe = Settings(
+        steps=200, batch=64, crop=None, sigma=0.3, learning_rate=2e-2, ema=0.98, records=1
+    )
+    train(net, problem, recipe, progress=False)
+    assert torch.equal(seen[0], torch.full((64,), 0.3))
+    # The best gain for one noise level: E <x, A x> / (E |A x|^2 + sigma^2).
+    y = blur.A(x)
+    best = (x * y).mean() / (y.square().mean() + 0.09)
+    assert net.gain.item() == pytest.approx(best.item(), abs=0.01)
+
+
 # ---------------------------------------------------------------- bad input
 
 
@@ -193,6 +220,8 @@ def test_the_result_is_the_running_mean():
         (lambda: Settings(ema=1.0), r"ema: expected a number in \[0, 1\)"),
         (lambda: Settings(learning_rate=-1), "learning_rate"),
         (lambda: Settings(precision="float16"), "float32 or bfloat16, got 'float16'"),
+        (lambda: Settings(sigma=0.0), "sigma: expected > 0 or None, got 0.0"),
+        (lambda: Problem.direct(torch.rand(8, 8), Blur.gaussian(1.0, (8, 8))), r"\(N, C, H, W\)"),
         (lambda: Problem.of(torch.rand(3, 8, 8)), r"\(N, C, H, W\), N > 0, got \(3, 8, 8\)"),
         (
             lambda: train(network(), Problem.of(images()), Settings(crop=9), progress=False),

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tqdm import tqdm
-
-from .. import density, zoo
+from .. import density
 from ..devices import device
+from .chosen import cell_bar, check_count, chosen_models
 
 
 def add(commands) -> None:
@@ -34,23 +33,12 @@ def add(commands) -> None:
 
 def measure_density(args: argparse.Namespace) -> None:
     """The command `density`."""
-    there = zoo.names(args.folder)
-    if not there:
-        raise ValueError(
-            "there are no models to measure; train some: python -m lemmse train --help"
-        )
-    if args.images < 1:
-        raise ValueError(f"--images: expected a positive number, got {args.images}")
+    names = chosen_models(args.names, args.folder)
+    check_count(args.images)
     if not all(0 < sigma <= 1 for sigma in args.sigma):
         raise ValueError(f"--sigma: expected numbers in (0, 1], got {args.sigma}")
-    names = zoo.matching(args.names, there)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    with tqdm(desc="density", unit="cell") as bar:
-
-        def advance(text: str) -> None:
-            bar.set_postfix_str(text)
-            bar.update()
-
+    with cell_bar("density") as advance:
         results = density.measure(
             names, args.on, args.sigma, args.out, args.folder, args.images, device(), advance
         )

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from .. import datasets, estimators, metrics, operators, plots
 from ..devices import device
+from ..files import replaced
 
 BATCH = 4  # images estimated between two steps of the progress bar
 
@@ -230,14 +231,3 @@ def check_out(path: Path, endings: tuple[str, ...]) -> None:
         raise ValueError(f"{path}: expected a name that ends in {', '.join(endings)}")
     if not path.parent.is_dir() or path.is_dir():
         raise ValueError(f"{path}: expected a file in an existing folder")
-
-
-@contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `path` only when all went well."""
-    draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield draft
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

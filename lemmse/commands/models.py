@@ -9,15 +9,15 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from .. import comparison, datasets, zoo
 from ..devices import device
 from ..networks import Skip
 from ..training import History, Problem, Settings, train
 from ..zoo import Spec
+from .chosen import cell_bar, check_count, chosen_models
 
-STEPS = 2500
+STEPS = 2000
 BATCH = 128
 CROP = 4
 LEARNING_RATE = 3e-3
@@ -151,20 +151,10 @@ def _facts(
 
 def evaluate_models(args: argparse.Namespace) -> None:
     """The command `evaluate`."""
-    names = zoo.matching(args.names, zoo.names(args.folder)) if zoo.names(args.folder) else []
-    if not names:
-        raise ValueError(
-            "there are no models to compare; train some: python -m lemmse train --help"
-        )
-    if args.images < 1:
-        raise ValueError(f"--images: expected a positive number, got {args.images}")
+    names = chosen_models(args.names, args.folder)
+    check_count(args.images)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    with tqdm(desc="evaluate", unit="cell") as bar:
-
-        def advance(text: str) -> None:
-            bar.set_postfix_str(text)
-            bar.update()
-
+    with cell_bar("evaluate") as advance:
         results = comparison.compare(names, args.out, args.folder, args.images, device(), advance)
     for split in comparison.SPLITS:
         print(f"\nPSNR(network, LE-MMSE) in dB, {split} images")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..operators import Diagonal, PreInverse, Stationary
+from ..operators.checks import check_positive_integers
 
 FREQUENCIES = 8
 EMBEDDING = 32
@@ -292,10 +292,3 @@ def cropped(h: Tensor, margin: int) -> Tensor:
         torch.Size([1, 1, 1, 1])
     """
     return h[..., margin : h.shape[-2] - margin, margin : h.shape[-1] - margin]
-
-
-def check_positive_integers(**numbers: int) -> None:
-    """ValueError unless all are positive integers."""
-    for name, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, Integral) or number < 1:
-            raise ValueError(f"{name}: expected a positive integer, got {number!r}")

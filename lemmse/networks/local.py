@@ -5,10 +5,29 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .base import LocalNetwork, ResidualBlock, Skip, check_positive_integers, cropped
+from ..operators.checks import check_positive_integers
+from .base import LocalNetwork, ResidualBlock, Skip, cropped
 
 
-class PatchMLP(LocalNetwork):
+class Chain(LocalNetwork):
+    """A local network that is a convolution, residual blocks, and a 1 x 1 convolution, in a row.
+
+    Subclasses define ``first``, ``blocks`` and ``last``.
+    """
+
+    first: nn.Module
+    blocks: nn.ModuleList
+    last: nn.Module
+
+    def body(self, z: Tensor, embedding: Tensor) -> Tensor:
+        """See `LocalNetwork`."""
+        h = self.first(z)
+        for block in self.blocks:
+            h = block(h, embedding)
+        return self.last(h)
+
+
+class PatchMLP(Chain):
     """A multilayer perceptron applied to every P x P patch.
 
     One P x P convolution, then layers that mix only the channels of a pixel.
@@ -44,15 +63,8 @@ class PatchMLP(LocalNetwork):
         self.blocks = nn.ModuleList(ResidualBlock(width, 2 * width) for _ in range(depth))
         self.last = nn.Conv2d(width, channels, 1)
 
-    def body(self, z: Tensor, embedding: Tensor) -> Tensor:
-        """See `LocalNetwork`."""
-        h = self.first(z)
-        for block in self.blocks:
-            h = block(h, embedding)
-        return self.last(h)
 
-
-class ResNet(LocalNetwork):
+class ResNet(Chain):
     """A residual network: (P - 1)/2 blocks with a 3 x 3 convolution, then blocks without.
 
     Args:
@@ -87,13 +99,6 @@ class ResNet(LocalNetwork):
         pointwise = [ResidualBlock(width, 2 * width) for _ in range(depth)]
         self.blocks = nn.ModuleList(spatial + pointwise)
         self.last = nn.Conv2d(width, channels, 1)
-
-    def body(self, z: Tensor, embedding: Tensor) -> Tensor:
-        """See `LocalNetwork`."""
-        h = self.first(z)
-        for block in self.blocks:
-            h = block(h, embedding)
-        return self.last(h)
 
 
 class UNet(LocalNetwork):

@@ -142,3 +142,10 @@ def check_noise_level(sigma: object, batch: int) -> None:
         raise ValueError(f"{wanted}, got {describe(sigma)}")
     if not (torch.isfinite(level) & (level >= 0)).all():
         raise ValueError(f"{wanted}, got {sigma!r}")
+
+
+def check_positive_integers(**numbers: int) -> None:
+    """Raises ValueError unless all these arguments are positive integers."""
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, Integral) or number < 1:
+            raise ValueError(f"{name}: expected a positive integer, got {number!r}")

@@ -5,7 +5,7 @@ what a name means; `catalogue` lists the names that the zoo is meant to hold.
 """
 
 from .spec import ARCHITECTURES, REGULARISATION, Spec, catalogue, matching
-from .store import annotate, card, load, names, rounded, save, write
+from .store import annotate, card, load, names, rounded, save
 
 __all__ = [
     "ARCHITECTURES",
@@ -19,5 +19,4 @@ __all__ = [
     "names",
     "rounded",
     "save",
-    "write",
 ]

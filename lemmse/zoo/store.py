@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
+from ..files import replaced, write_json
 from ..networks import LocalNetwork
 from .spec import ARCHITECTURES, Spec, catalogue, unknown
 
@@ -112,7 +112,8 @@ def save(network: LocalNetwork, spec: Spec, facts: dict, folder: Path | str | No
     content = safetensors.torch.save(
         {key: _stored(key, value) for key, value in network.state_dict().items()}
     )
-    write(path, content)
+    with replaced(path) as draft:
+        draft.write_bytes(content)
     description = {
         "name": spec.name,
         "architecture": {
@@ -124,7 +125,7 @@ def save(network: LocalNetwork, spec: Spec, facts: dict, folder: Path | str | No
         "sha256": hashlib.sha256(content).hexdigest(),
         "bytes": len(content),
     }
-    write(path.with_suffix(".json"), (json.dumps(description, indent=1) + "\n").encode())
+    write_json(path.with_suffix(".json"), description)
     return path
 
 
@@ -132,22 +133,12 @@ def annotate(name: str, psnr: dict, images: int, folder: Path | str | None = Non
     """Adds the results of the comparison to a card, and on how many images of a split they rest."""
     description = card(name, folder) | {"psnr": psnr, "psnr_images": images}
     path = _path(name, folder).with_suffix(".json")
-    write(path, (json.dumps(description, indent=1) + "\n").encode())
+    write_json(path, description)
 
 
 def rounded(network: LocalNetwork) -> dict[str, Tensor]:
     """The state of a network after storing it, in 32 bits again."""
     return {key: _stored(key, value).float() for key, value in network.state_dict().items()}
-
-
-def write(path: Path, content: bytes) -> None:
-    """Writes a file so that at any moment a whole one, the old or the new, is there."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_bytes(content)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _stored(key: str, value: Tensor) -> Tensor:

@@ -1,0 +1,146 @@
+"""The networks with physics inside: what their names mean, and how they are trained."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ..networks import (
+    LISTA,
+    FullyLearned,
+    RegularisedInverse,
+    SVDNet,
+    UnrolledGradient,
+    UnrolledISTA,
+    UnrolledProximal,
+)
+from ..operators import Blur, Operator, Tomography
+from ..training import Problem, Settings
+from .spec import BLUR_STD
+
+ANGLES = 24
+"""Tomography measures so many projections, at equal steps over 180 degrees."""
+
+SIGMAS = {"blur": 0.05, "tomography": 0.5, "optics": 0.05}
+"""The noise level of each task, the only one that its networks are trained for."""
+
+PHYSICS_NETWORKS: dict[str, type[nn.Module]] = {
+    "inverse": RegularisedInverse,
+    "svd": SVDNet,
+    "gradient": UnrolledGradient,
+    "ista": UnrolledISTA,
+    "lista": LISTA,
+    "proximal": UnrolledProximal,
+    "learned": FullyLearned,
+}
+LAYERED = ("gradient", "ista", "lista", "proximal", "learned")
+"""The networks whose number of layers is a choice, and part of their names."""
+
+# A few numbers that all samples speak of: few steps, each a long one. Many weights: the contrary.
+_FEW = {"steps": 300, "batch": 32, "learning_rate": 0.03, "ema": 0.98}
+_MANY = {"steps": 1500, "batch": 32, "learning_rate": 3e-3, "ema": 0.995}
+TRAINING: dict[str, dict] = {
+    "inverse": _FEW | {"steps": 150, "learning_rate": 0.1},
+    "svd": _FEW | {"steps": 600, "batch": 128, "learning_rate": 0.1},
+    "gradient": _FEW,
+    "ista": _FEW,
+    "lista": _MANY | {"learning_rate": 1e-4},
+    "proximal": _MANY,
+    "learned": _MANY,
+}
+
+PATTERN = re.compile(r"(?P<dataset>[^/]+)/(?P<task>[^/]+)/(?P<network>[a-z]+)(-k(?P<layers>\d+))?")
+
+
+@dataclass(frozen=True, order=True)
+class PhysicsSpec:
+    """What a network with physics inside was trained for.
+
+    The name reads ``dataset/task/network[-kK]``, with K the number of layers where there is a
+    choice.
+
+    Attributes:
+        dataset: a data set of `lemmse.datasets`.
+        task: `blur` (Gaussian, std 1), `tomography` (24 angles), or `optics` (the low-resolution
+            optics of the infrared images).
+        kind: which network: `inverse`, `svd`, `gradient`, `ista`, `lista`, `proximal`, `learned`.
+        layers: K, for the last five.
+
+    Raises:
+        ValueError: unknown task or network, or layers where there is no choice.
+
+    Example:
+        >>> PhysicsSpec.parse("photos-grey/tomography/proximal-k5").layers
+        5
+        >>> PhysicsSpec("photos-grey", "blur", "svd").name
+        'photos-grey/blur/svd'
+    """
+
+    dataset: str
+    task: str
+    kind: str
+    layers: int | None = None
+
+    def __post_init__(self):
+        for what, value, known in (
+            ("task", self.task, SIGMAS),
+            ("network", self.kind, PHYSICS_NETWORKS),
+        ):
+            if value not in known:
+                raise ValueError(f"{what}: expected one of {', '.join(known)}, got {value!r}")
+        if (self.kind in LAYERED) != bool(self.layers):
+            wanted = "a number of layers: -kK" if self.kind in LAYERED else "no layers"
+            raise ValueError(f"layers of {self.kind}: expected {wanted}, got {self.layers}")
+
+    @classmethod
+    def parse(cls, name: str) -> PhysicsSpec:
+        """Reads a name.
+
+        Raises:
+            ValueError: the name does not have the form above.
+        """
+        match = PATTERN.fullmatch(name)
+        if match is None:
+            form = "dataset/task/network[-kK]"
+            raise ValueError(f"model: expected a name of the form {form}, got {name!r}")
+        parts = match.groupdict()
+        layers = None if parts["layers"] is None else int(parts["layers"])
+        return cls(parts["dataset"], parts["task"], parts["network"], layers)
+
+    @property
+    def name(self) -> str:
+        """The name, from which `parse` makes an equal spec."""
+        layers = "" if self.layers is None else f"-k{self.layers}"
+        return f"{self.dataset}/{self.task}/{self.kind}{layers}"
+
+    @property
+    def images(self) -> int:
+        """N, the first so many training images."""
+        return 1000
+
+    @property
+    def sigma(self) -> float:
+        """The noise level of the task."""
+        return SIGMAS[self.task]
+
+    @property
+    def settings(self) -> Settings:
+        """How such a network is trained."""
+        return Settings(sigma=self.sigma, crop=None, **TRAINING[self.kind])
+
+    def operator(self, image_size: tuple[int, int]) -> Operator:
+        """The forward operator for images of this height and width."""
+        if self.task == "tomography":
+            return Tomography([180 / ANGLES * i for i in range(ANGLES)], image_size)
+        return Blur.gaussian(BLUR_STD, image_size)
+
+    def problem(self, images: Tensor) -> Problem:
+        """What the network has to solve: it is given y itself."""
+        return Problem.direct(images, self.operator(tuple(images.shape[2:])))
+
+    def arguments(self, image_shape: tuple[int, int, int]) -> dict:
+        """What the class of the network is called with, besides the operator."""
+        layers = {} if self.layers is None else {"layers": self.layers}
+        return {"image_shape": list(image_shape), **layers}
