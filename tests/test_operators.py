@@ -317,6 +317,26 @@ def test_filtered_backprojection_recovers_a_smooth_image():
     assert (z - x).square().mean().sqrt() < 0.01
 
 
+@pytest.mark.parametrize("centre", [1, -2])
+def test_a_detector_off_by_whole_cells_measures_the_same_lines_in_other_cells(centre):
+    angles, x = [0.0, 33.0, 100.0], random(1, 1, 8, 9)
+    y, shifted = (Tomography(angles, (8, 9), c).A(x) for c in (0, centre))
+    expected = torch.zeros_like(y)
+    cells = torch.arange(y.shape[2])
+    there = (cells + centre >= 0) & (cells + centre < y.shape[2])
+    expected[:, :, there] = y[:, :, cells[there] + centre]
+    torch.testing.assert_close(shifted[:, :, there], expected[:, :, there])
+
+
+def test_filtered_backprojection_knows_the_centre():
+    rows, columns = torch.meshgrid(torch.arange(24.0), torch.arange(30.0), indexing="ij")
+    x = torch.exp(-((rows - 10) ** 2 + (columns - 17) ** 2) / 40)[None, None]
+    scan = Tomography(torch.arange(0, 180, 4), (24, 30), centre=0.7)
+    assert (scan.filtered_backprojection(scan.A(x)) - x).abs().max() < 0.05
+    straight = Tomography(torch.arange(0, 180, 4), (24, 30))
+    assert (straight.filtered_backprojection(scan.A(x)) - x).abs().max() > 0.05
+
+
 def test_matrix_operator_from_callables():
     per_channel = MatrixOperator(lambda x: x.cumsum(-1)[..., ::2], (3, 5))
     x = random(2, 4, 3, 5)
@@ -683,6 +703,7 @@ def test_wrong_rank_or_dtype_is_rejected(operator, shape):
         (lambda: Tomography([], (6, 7)), "non-empty"),
         (lambda: Tomography([0.0, math.nan], (6, 7)), "finite"),
         (lambda: Tomography(30.0, (6, 7)), "30.0"),
+        (lambda: Tomography([30.0], (6, 7), centre=math.inf), "finite number of pixels, got inf"),
         (lambda: Tomography("all", (6, 7)), "'all'"),
         (lambda: Tomography([[0.0, 1.0]], (6, 7)), "list"),
         (lambda: Tomography([0.0], (6, 7, 1)), "height, width"),

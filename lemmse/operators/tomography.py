@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
+from numbers import Real
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ class Tomography(MatrixOperator):
 
         ``column = cos(theta) u + sin(theta) v,  row = -sin(theta) u + cos(theta) v``
 
-    with ``u = d - D // 2`` and ``v = t - D // 2``, rows and columns counted from pixel
+    with ``u = d - D // 2 + centre`` and ``v = t - D // 2``, rows and columns counted from pixel
     ``(H // 2, W // 2)``; the image is interpolated bilinearly and zero outside its frame. There are
     ``D = ceil(sqrt(2) max(H, W))`` cells, one pixel wide. This is
     ``skimage.transform.radon(image, angles, circle=False)``, to rounding, as a matrix. Inverses are
@@ -34,10 +35,12 @@ class Tomography(MatrixOperator):
     Args:
         angles: angles in degrees, any positive number of them.
         image_size: (H, W).
+        centre: pixels by which the middle of the detector misses the axis of rotation; 0 in a
+            scanner that is well adjusted, and in scikit-image.
 
     Raises:
-        ValueError: if the angles are not a non-empty list of finite numbers, or the size is not two
-            positive integers.
+        ValueError: if the angles are not a non-empty list of finite numbers, the size is not two
+            positive integers, or the centre is not a finite number.
 
     Source: A. C. Kak, M. Slaney, Principles of Computerized Tomographic Imaging, 1988, chapter 3.
 
@@ -49,12 +52,20 @@ class Tomography(MatrixOperator):
         tensor([0., 4., 4., 4., 4., 0.])
     """
 
-    def __init__(self, angles: Sequence[float] | Tensor, image_size: Sequence[int]):
+    def __init__(
+        self,
+        angles: Sequence[float] | Tensor,
+        image_size: Sequence[int],
+        centre: float = 0.0,
+    ):
         image_size = check_sizes(image_size, "image_size", ranks=(2,))
         angles = check_angles(angles)
         cells = math.ceil(math.sqrt(2) * max(image_size))
-        super().__init__(radon_matrix(angles, image_size, cells), image_size)
+        if not isinstance(centre, Real) or not math.isfinite(centre):
+            raise ValueError(f"expected centre to be a finite number of pixels, got {centre!r}")
+        super().__init__(radon_matrix(angles, image_size, cells, centre), image_size)
         self.angles = angles
+        self.centre = centre
         self.measurement_shape = (cells, len(angles))
 
     def filtered_backprojection(self, y: Tensor) -> Tensor:
@@ -94,7 +105,9 @@ class Tomography(MatrixOperator):
     def backprojection(self) -> Constant:
         """The matrix (H*W, D * len(angles)) of filtered back-projection."""
         return Constant(
-            backprojection_matrix(self.angles, self.image_shape, self.measurement_shape[0])
+            backprojection_matrix(
+                self.angles, self.image_shape, self.measurement_shape[0], self.centre
+            )
         )
 
     def maps_to_images(self, regularisation: float) -> dict:
@@ -125,11 +138,14 @@ def check_angles(angles: object) -> np.ndarray:
     return array
 
 
-def radon_matrix(angles: np.ndarray, image_size: tuple[int, int], cells: int) -> Tensor:
+def radon_matrix(
+    angles: np.ndarray, image_size: tuple[int, int], cells: int, centre: float
+) -> Tensor:
     """Returns the matrix (cells * angles, H*W) of the Radon transform, float64."""
     height, width = image_size
     theta = np.deg2rad(angles)[:, None, None]
     v, u = np.mgrid[:cells, :cells] - cells // 2
+    u = u + centre
     columns = np.cos(theta) * u + np.sin(theta) * v + width // 2
     rows = -np.sin(theta) * u + np.cos(theta) * v + height // 2
     top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
@@ -143,13 +159,15 @@ def radon_matrix(angles: np.ndarray, image_size: tuple[int, int], cells: int) ->
     return torch.from_numpy(matrix).reshape(-1, height * width)
 
 
-def backprojection_matrix(angles: np.ndarray, image_size: tuple[int, int], cells: int) -> Tensor:
+def backprojection_matrix(
+    angles: np.ndarray, image_size: tuple[int, int], cells: int, centre: float
+) -> Tensor:
     """Returns the matrix (H*W, cells * angles) of filtered back-projection, float64."""
     height, width = image_size
     rows, columns = np.mgrid[:height, :width]
     theta = np.deg2rad(angles)[:, None, None]
     u = (columns - width // 2) * np.cos(theta) - (rows - height // 2) * np.sin(theta)
-    distance = np.abs((u + cells // 2)[..., None] - np.arange(cells))
+    distance = np.abs((u - centre + cells // 2)[..., None] - np.arange(cells))
     seen = (distance <= cells - 1).all(-1, keepdims=True)
     interpolation = np.clip(1 - distance, 0, None) * seen
     lag = np.arange(cells)[:, None] - np.arange(cells)
