@@ -213,6 +213,20 @@ def test_a_deepinv_like_object_stands_in_for_an_operator():
     assert (estimate(y, 0.1)[0] - wanted).abs().max() <= 1e-4
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_some_pixels_are_those_of_the_whole_estimate(name, path):
+    size = (8, 9)
+    build, kind = CASES[name]
+    operator = build(size)
+    estimate = lemmse.LEMMSE(photos(3, size), operator, kind, patch_size=3)
+    y = operator.measure(photos(2, size, split="test"), 0.1, generator())
+    pixels = torch.tensor([[7, 8], [3, 3], [0, 0], [3, 4]])  # both visible and hidden ones
+    whole = estimate(y, 0.1)[:, :, pixels[:, 0], pixels[:, 1]].mT
+    torch.testing.assert_close(estimate.at(y, 0.1, pixels), whole, rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match="inside images of size 8 x 9"):
+        estimate.at(y, 0.1, [(8, 0)])
+
+
 # The posterior
 
 

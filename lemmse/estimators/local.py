@@ -285,12 +285,16 @@ class LEMMSE(_Local):
         states = []
         for group, voters in zip(self.groups, self._partners, strict=True):
             patches = extract(z, self.patch_size, group.locations)
-            copies = [
-                self._evaluate_copies(other, patches, self._copies[which], sigma, details)
-                for other, which in voters.items()
-            ]
-            states.append(combine(copies, torch.cat).collapse(0))
+            states.append(self._evaluate_patches(voters, patches, sigma, details))
         return self._in_order(states)
+
+    def _evaluate_patches(self, voters, patches, sigma, details) -> State:
+        """The state of patches, (B, L, d), over the groups that vote on them."""
+        copies = [
+            self._evaluate_copies(other, patches, self._copies[which], sigma, details)
+            for other, which in voters.items()
+        ]
+        return combine(copies, torch.cat).collapse(0)
 
     def _evaluate_copies(self, index, patches, copies, sigma, details) -> State:
         """The states of some copies of patches (B, L, d), (t, B, L), over the keys of a group."""
@@ -314,6 +318,46 @@ class LEMMSE(_Local):
             state = state.shift(log_normaliser(group.rank, log_pdet, level, samples))
             merged = state if merged is None else merged.merge(state)
         return combine([merged], lambda field: field[0].unflatten(0, (batch, count)))
+
+    def at(
+        self,
+        y: Tensor,
+        sigma: float | Tensor,
+        pixels: Tensor | Sequence[tuple[int, int]],
+    ) -> Tensor:
+        """The estimate at some pixels only, in so much less time.
+
+        Worth it where each training location has a whitening of its own, as in tomography.
+
+        Args:
+            y: measurements, as for a call.
+            sigma: standard deviation of the noise, as for a call.
+            pixels: (row, column) pairs, a list of them or an integer tensor (n, 2).
+
+        Returns:
+            (B, n, C), in the precision of y.
+
+        Raises:
+            ValueError: as for a call, or if a pixel is outside the image.
+
+        Example:
+            >>> x = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+            >>> estimate = LEMMSE(x, patch_size=3)
+            >>> some = estimate.at(x[:2], 0.1, [(0, 0), (4, 7)])
+            >>> torch.allclose(some[:, 1, 0], estimate(x[:2], 0.1)[:, 0, 4, 7], atol=1e-5)
+            True
+        """
+        measured, sigma = self._checked(y, sigma)
+        wanted = pixel_indices(pixels, self.image_shape[1:]).to(y.device)
+        z = apply_preinverse(self.preinverse, measured, self.image_shape)
+        values = z.new_empty(len(z), len(wanted), self.image_shape[0])
+        for group, voters in zip(self.groups, self._partners, strict=True):
+            mine = torch.isin(wanted, group.locations)
+            if mine.any():
+                patches = extract(z, self.patch_size, wanted[mine])
+                state = self._evaluate_patches(voters, patches, sigma, details=False)
+                values[:, mine] = state.mean.to(values)
+        return values.to(real_dtype(y))
 
     def voters(
         self,
