@@ -1,10 +1,10 @@
-"""Command line: `python -m lemmse estimate | data | train | evaluate | models | density ...`."""
+"""Command line: `python -m lemmse estimate | data | train | evaluate | models | density | dip`."""
 
 import argparse
 import sys
 from typing import NoReturn
 
-from .commands import data, density, estimate, models
+from .commands import curves, data, density, dip, estimate, models
 
 
 class Parser(argparse.ArgumentParser):
@@ -51,6 +51,8 @@ def parser() -> Parser:
     data.add(commands)
     models.add(commands)
     density.add(commands)
+    curves.add(commands)
+    dip.add(commands)
     return top
 
 

@@ -19,7 +19,7 @@ from .files import write_json
 from .metrics import psnr
 from .training import Probe, Problem
 from .version import __version__
-from .zoo import REGULARISATION, Spec, annotate, card, load
+from .zoo import REGULARISATION, AnySpec, Spec, annotate, card, load
 
 SIGMAS = (0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
 SPLITS = ("train", "test")
@@ -50,16 +50,14 @@ def results(path: Path = RESULTS) -> dict:
     return json.loads(path.read_text())
 
 
-def problem(spec: Spec, device: torch.device | str = "cpu") -> Problem:
+def problem(spec: AnySpec, device: torch.device | str = "cpu") -> Problem:
     """What a model has to solve, with its training images.
 
     Example:
         >>> problem(Spec("photos-grey", "denoising", images=10)).images.shape
         torch.Size([10, 1, 32, 32])
     """
-    images = datasets.load(spec.dataset, "train", spec.images).to(device)
-    operator = spec.operator(tuple(images.shape[2:]))
-    return Problem.of(images, operator, spec.preinverse, REGULARISATION)
+    return spec.pose(datasets.load(spec.dataset, "train", spec.images).to(device))
 
 
 def formula(spec: Spec, device: torch.device | str = "cpu") -> LEMMSE:
@@ -74,7 +72,9 @@ def formula(spec: Spec, device: torch.device | str = "cpu") -> LEMMSE:
     )
 
 
-def measurement(spec: Spec, split: str, sigma: float, count: int = IMAGES) -> tuple[Tensor, Tensor]:
+def measurement(
+    spec: AnySpec, split: str, sigma: float, count: int = IMAGES
+) -> tuple[Tensor, Tensor]:
     """The first images of a split, and what is measured of them.
 
     The noise is the same for all models of a data set and a task, on every machine.
@@ -93,7 +93,7 @@ def measurement(spec: Spec, split: str, sigma: float, count: int = IMAGES) -> tu
     return truth, measured(spec, truth, split, sigma)
 
 
-def measured(spec: Spec, truth: Tensor, split: str, sigma: float) -> Tensor:
+def measured(spec: AnySpec, truth: Tensor, split: str, sigma: float) -> Tensor:
     """What is measured of images, with the published noise of a split and a noise level."""
     seed = SEED + 2 * round(1000 * sigma) + SPLITS.index(split)
     operator = spec.operator(tuple(truth.shape[2:]))

@@ -6,7 +6,7 @@ import torch
 from lemmse import comparison, zoo
 from lemmse.zoo import Spec
 
-SHIPPED = zoo.names()
+SHIPPED = zoo.names(kind=Spec)
 BUDGET = 60e6  # bytes
 
 
@@ -23,13 +23,13 @@ def stored(tmp_path):
 # ---------------------------------------------------------------- names
 
 
-@pytest.mark.parametrize("name", zoo.catalogue())
+@pytest.mark.parametrize("name", zoo.catalogue(Spec))
 def test_a_name_says_it_all(name):
     assert Spec.parse(name).name == name
 
 
 def test_catalogue_is_the_grid_of_the_plan():
-    specs = [Spec.parse(name) for name in zoo.catalogue()]
+    specs = [Spec.parse(name) for name in zoo.catalogue(Spec)]
     assert len(specs) == len(set(specs)) == 73
     grid = [s for s in specs if (s.patch_size, s.images) == (5, 1000) and s.physics != "pinv"]
     assert len(grid) == 4 * 5 * 3
@@ -97,7 +97,7 @@ def test_what_exists_is_named_when_something_else_is_asked_for(stored, name):
 
 
 def test_patterns():
-    names = zoo.catalogue()
+    names = zoo.catalogue(Spec)
     assert len(zoo.matching(["photos/*", "photos/blur/unet*"], names)) == 15
     with pytest.raises(ValueError, match="there is no 'foto/\\*'"):
         zoo.matching(["foto/*"], names)

@@ -1,4 +1,5 @@
-"""The directive {model-cards}: the models of a data set, as a table, and a folded card for each.
+"""The directives {model-cards} and {physics-cards}: models of a data set, as a table, and a folded
+card for each. The first one shows local networks, the second one those that are given y.
 
     ```{model-cards} photos-grey
     ```
@@ -14,10 +15,10 @@ from lemmse import zoo
 from lemmse.comparison import SIGMAS
 
 
-def psnr(card, kind, split):
+def psnr(card, kind, split, sigmas=SIGMAS):
     """The cells of one row: a number for each noise level, a dash where nothing was measured."""
     means = card.get("psnr", {}).get(split, {})
-    values = [means[str(sigma)][kind] if str(sigma) in means else None for sigma in SIGMAS]
+    values = [means[str(sigma)][kind] if str(sigma) in means else None for sigma in sigmas]
     return ["-" if value is None else f"{value:.1f}" for value in values]
 
 
@@ -27,45 +28,66 @@ def row(*cells):
 
 
 def overview(cards):
-    """All models: their distance to LE-MMSE on test images."""
+    """All local models: their distance to LE-MMSE on test images."""
     lines = [
         row("model", *(f"$\\sigma$ = {s}" for s in SIGMAS)),
         row("---", *["--:"] * len(SIGMAS)),
     ]
-    short = [card["name"].split("/", 1)[1] for card in cards]
-    rows = [psnr(card, "network_formula", "test") for card in cards]
-    return lines + [row(f"`{name}`", *cells) for name, cells in zip(short, rows, strict=True)]
+    return lines + [row(short(card), *psnr(card, "network_formula", "test")) for card in cards]
+
+
+def physics_overview(cards):
+    """All models that are given y: parameters, and their distance to the truth at their sigma."""
+    lines = [
+        row("model", "parameters", "$\\sigma$", "training images", "test images"),
+        row("---", *["--:"] * 4),
+    ]
+    for card in cards:
+        level = card["settings"]["sigma"]
+        cells = [psnr(card, "network_truth", split, [level])[0] for split in ("train", "test")]
+        lines.append(row(short(card), f"{card['parameters']:,}", level, *cells))
+    return lines
+
+
+def short(card):
+    """The name without the data set."""
+    return f"`{card['name'].split('/', 1)[1]}`"
+
+
+def making(card):
+    """How a model was made."""
+    settings, machine, data = card["settings"], card["machine"], card["data"]
+    crops = "whole images" if settings["crop"] is None else f"crops of {settings['crop']} pixels"
+    seen = "" if card["preinverse"] == "none" else f"; pre-inverse: {card['preinverse']}"
+    return [
+        f"- {card['architecture']['name']} with {card['parameters']:,} parameters, "
+        f"{card['bytes'] / 1000:.0f} kB; arguments {card['architecture']['arguments']}",
+        f"- trained on {data['images']:,} images of {data['title']} "
+        f"(sha256 of the tensor `{data['checksum'][:16]}`…){seen}",
+        f"- {settings['steps']:,} steps of {settings['batch']} images, {crops}, "
+        f"learning rate {settings['learning_rate']}, seed "
+        f"{settings['seed']}, {settings['precision']}; {card['seconds']} s on "
+        f"{machine['threads']} thread(s), {machine['device']}, torch {machine['torch']}, "
+        f"lemmse {machine['lemmse']}",
+        f"- storing it cost at most {max(card['precision_cost'], 0):.4f} dB",
+    ]
 
 
 def compared(card):
     """On how many images the numbers rest, if there are any."""
     if "psnr_images" not in card:
         return ["- not compared with LE-MMSE yet: `python -m lemmse evaluate`"]
-    return [f"- below: means over {card['psnr_images']} training and as many test images"]
+    return [f"- PSNR: means over {card['psnr_images']} training and as many test images"]
 
 
-def folded(card):
-    """One card."""
-    settings, machine, data = card["settings"], card["machine"], card["data"]
+def results(card):
+    """The table of a local model: three kinds of PSNR at all noise levels."""
     kinds = {
         "network_formula": "network against LE-MMSE",
         "network_truth": "network against the truth",
         "formula_truth": "LE-MMSE against the truth",
     }
     lines = [
-        f":::{{dropdown}} {card['name']}",
-        f"- {card['architecture']['name']} with {card['parameters']:,} parameters, "
-        f"{card['bytes'] / 1000:.0f} kB; arguments {card['architecture']['arguments']}",
-        f"- trained on {data['images']:,} images of {data['title']} "
-        f"(sha256 of the tensor `{data['checksum'][:16]}`…); pre-inverse: {card['preinverse']}",
-        f"- {settings['steps']:,} steps of {settings['batch']} images, crops of "
-        f"{settings['crop']} pixels, learning rate {settings['learning_rate']}, seed "
-        f"{settings['seed']}, {settings['precision']}; {card['seconds']} s on "
-        f"{machine['threads']} thread(s), {machine['device']}, torch {machine['torch']}, "
-        f"lemmse {machine['lemmse']}",
-        f"- storing 16 bits cost at most {max(card['precision_cost'], 0):.4f} dB of the PSNR "
-        "against LE-MMSE",
-        *compared(card),
         "",
         row("PSNR (dB)", *(f"$\\sigma$ = {s}" for s in SIGMAS)),
         row("---", *["--:"] * len(SIGMAS)),
@@ -73,26 +95,58 @@ def folded(card):
     for split in ("train", "test"):
         for kind, words in kinds.items():
             lines.append(row(f"{split}: {words}", *psnr(card, kind, split)))
-    return [*lines, ":::", ""]
+    return lines
+
+
+def folded(card, table):
+    """One card."""
+    return [
+        f":::{{dropdown}} {card['name']}",
+        *making(card),
+        *compared(card),
+        *table(card),
+        ":::",
+        "",
+    ]
 
 
 class ModelCards(SphinxDirective):
     """See the top of this file."""
 
     required_arguments = 1
+    kind = zoo.Spec
+
+    def tables(self, cards):
+        """The table of all, and what makes the table of one."""
+        return overview(cards), results
 
     def run(self):
         """The nodes of the table and of the cards."""
-        cards = [zoo.card(name) for name in zoo.names() if name.startswith(self.arguments[0] + "/")]
-        lines = overview(cards) + [""] if cards else ["None yet."]
-        for card in cards:
-            lines += folded(card)
+        names = zoo.names(kind=self.kind)
+        cards = [zoo.card(name) for name in names if name.startswith(self.arguments[0] + "/")]
+        lines = ["None yet."]
+        if cards:
+            table, table_of_one = self.tables(cards)
+            lines = [*table, ""]
+            for card in cards:
+                lines += folded(card, table_of_one)
         container = nodes.container()
         self.state.nested_parse(StringList(lines, source="model cards"), 0, container)
         return container.children
 
 
+class PhysicsCards(ModelCards):
+    """See the top of this file."""
+
+    kind = zoo.PhysicsSpec
+
+    def tables(self, cards):
+        """The table of all; one model has no table of its own."""
+        return physics_overview(cards), lambda card: []
+
+
 def setup(app):
     """Registers the directive."""
     app.add_directive("model-cards", ModelCards)
+    app.add_directive("physics-cards", PhysicsCards)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

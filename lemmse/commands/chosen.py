@@ -12,12 +12,12 @@ from .. import zoo
 
 
 def chosen_models(patterns: list[str], folder: Path | None) -> list[str]:
-    """The models of a folder whose names match.
+    """The local networks of a folder whose names match.
 
     Raises:
         ValueError: there are none at all, or none for one of the patterns.
     """
-    there = zoo.names(folder)
+    there = zoo.names(folder, zoo.Spec)
     if not there:
         raise ValueError("there are no models; train some: python -m lemmse train --help")
     return zoo.matching(patterns, there)

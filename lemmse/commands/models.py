@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 
-from .. import comparison, datasets, zoo
+from .. import comparison, datasets, restoration, zoo
 from ..devices import device
-from ..networks import Skip
-from ..training import History, Problem, Settings, train
-from ..zoo import Spec
+from ..training import History, Probe, Problem, Settings, train
+from ..zoo import AnySpec, PhysicsSpec, Spec
 from .chosen import cell_bar, check_count, chosen_models
-
-STEPS = 2000
-BATCH = 128
-CROP = 4
-LEARNING_RATE = 3e-3
 
 
 def add(commands) -> None:
@@ -34,8 +28,9 @@ def _add_train(commands) -> None:
     command = commands.add_parser(
         "train",
         help="train models of the zoo",
-        description="Train models, each named dataset/task/architecture-pP[-physics][-nN], and "
-        "write weights and cards. A model that is already there is skipped.",
+        description=f"Train models, each named {Spec.FORM} or {PhysicsSpec.FORM}, and write "
+        "weights and cards. A model that is already there is skipped. What is not given is what "
+        "its kind of network needs.",
     )
     add = command.add_argument
     add("names", nargs="+", help="names, or patterns of names of the catalogue: 'photos/*'")
@@ -43,10 +38,10 @@ def _add_train(commands) -> None:
     add("--again", action="store_true", help="train models that are already there, too")
     add("--checkpoints", type=Path, default=Path("_build/checkpoints"), help="[%(default)s]")
     add("--resume", action="store_true", help="go on from checkpoints, where there are any")
-    add("--steps", type=int, default=STEPS, help="number of updates [%(default)s]")
-    add("--batch", type=int, default=BATCH, help="images a step [%(default)s]")
-    add("--crop", type=int, default=CROP, help="side of the crops in pixels [%(default)s]")
-    add("--learning-rate", type=float, default=LEARNING_RATE, help="the largest [%(default)s]")
+    add("--steps", type=int, help="number of updates")
+    add("--batch", type=int, help="images a step")
+    add("--crop", type=int, help="side of the crops in pixels; for local networks only")
+    add("--learning-rate", type=float, help="the largest")
     add("--seed", type=int, default=0, help="of weights, batches and noise [%(default)s]")
     add(
         "--precision",
@@ -82,52 +77,57 @@ def _add_models(commands) -> None:
 
 def train_models(args: argparse.Namespace) -> None:
     """The command `train`."""
-    settings = Settings(
-        steps=args.steps,
-        batch=args.batch,
-        crop=args.crop,
-        learning_rate=args.learning_rate,
-        seed=args.seed,
-        precision=args.precision,
-    )
     names = wanted(args.names)
     there = [] if args.again else zoo.names(args.out)
     # One problem's probe serves its three architectures.
-    probes = lru_cache(maxsize=1)(lambda problem: comparison.probe(Spec(*problem), device()))
+    local = lru_cache(maxsize=1)(lambda problem: comparison.probe(Spec(*problem), device()))
     for name in names:
         if name in there:
             print(f"{name}: already there")
             continue
-        spec = Spec.parse(name)
+        spec = zoo.parse(name)
+        settings = chosen_settings(spec, args)
         path = args.checkpoints / f"{name.replace('/', '-')}.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
         print(name, flush=True)
-        train_model(spec, settings, probes(spec.problem), path, args.resume, args.out)
+        physical = isinstance(spec, PhysicsSpec)
+        probe = restoration.probe(spec, device()) if physical else local(spec.problem)
+        train_model(spec, settings, probe, path, args.resume, args.out)
         path.unlink()
 
 
-def train_model(spec: Spec, settings: Settings, probe, checkpoint: Path, resume: bool, out) -> None:
+def chosen_settings(spec: AnySpec, args: argparse.Namespace) -> Settings:
+    """How to train a model: as its kind needs it, but for what the command line says."""
+    options = ("steps", "batch", "crop", "learning_rate", "seed", "precision")
+    given = {option: getattr(args, option) for option in options}
+    return replace(spec.settings, **{k: value for k, value in given.items() if value is not None})
+
+
+def train_model(
+    spec: AnySpec, settings: Settings, probe: Probe, checkpoint: Path, resume: bool, out
+) -> None:
     """Trains one model and writes it."""
     where = device()
     problem = comparison.problem(spec, where)
-    skip = Skip.fit(problem.images, problem.clean(), problem.preinverse)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        network = spec.network(problem.images.shape[1], skip).to(where)
+        network = spec.fresh(problem).to(where)
     start = time.monotonic()
     history = train(network, problem, settings, probe, checkpoint, resume)
     facts = _facts(spec, problem, settings, history, where)
-    facts["seconds"] = round(time.monotonic() - start)
+    facts["seconds"] = max(1, round(time.monotonic() - start))
     exact = probe(network.eval())
     network.load_state_dict(zoo.rounded(network))
     stored = probe(network)
     facts["precision_cost"] = round(max(exact[key] - stored[key] for key in exact), 4)
+    if isinstance(spec, PhysicsSpec):
+        facts |= restoration.scores(network, spec, where)
     path = zoo.save(network, spec, facts, out)
-    print(f"{path}: " + ", ".join(f"{value:.1f} dB at {key}" for key, value in stored.items()))
+    print(f"{path}: " + ", ".join(f"{key}: {value:.1f} dB" for key, value in stored.items()))
 
 
 def _facts(
-    spec: Spec, problem: Problem, settings: Settings, history: History, where: torch.device
+    spec: AnySpec, problem: Problem, settings: Settings, history: History, where: torch.device
 ) -> dict:
     """What the card tells of the training."""
     description = datasets.describe(spec.dataset)
@@ -140,7 +140,7 @@ def _facts(
         },
         "task": spec.task,
         "physics": spec.physics,
-        "preinverse": problem.preinverse.name,
+        "preinverse": problem.description()["preinverse"],
         "settings": asdict(settings),
         "machine": comparison.machine(where),
         "history": [
@@ -184,5 +184,5 @@ def wanted(patterns: list[str]) -> list[str]:
         if any(sign in pattern for sign in "*?["):
             chosen += zoo.matching([pattern], zoo.catalogue())
         else:
-            chosen.append(Spec.parse(pattern).name)
+            chosen.append(zoo.parse(pattern).name)
     return list(dict.fromkeys(chosen))

@@ -4,6 +4,7 @@
 - `photos-grey`: their luminance.
 - `fashion-mnist`: 60,000 + 10,000 grey images, 28 x 28.
 - `cifar10`: 50,000 + 10,000 RGB images, 32 x 32.
+- `infrared`: 10,000 + 2,000 synthetic temperature maps, 32 x 32; see `lemmse.datasets.infrared`.
 - `folder:<path>`: the png, jpg, bmp and tif images, all of one size, in a folder of yours.
 - `fastmri:<path>`: grey MR images, 320 x 320, from a folder of single-coil fastMRI files.
 
@@ -29,10 +30,11 @@ from torch import Tensor
 from .download import cache_folder
 from .fastmri import FastMRI
 from .folder import Folder
+from .infrared import Infrared
 from .photos import Photos
 from .standard import CIFAR10, FashionMNIST
 
-NAMES = ("photos", "photos-grey", "fashion-mnist", "cifar10")
+NAMES = ("photos", "photos-grey", "fashion-mnist", "cifar10", "infrared")
 SPLITS = ("train", "test")
 ON_DISK = {"folder": Folder, "fastmri": FastMRI}  # named <kind>:<path>
 
@@ -61,10 +63,10 @@ def load(
     """Load the first n images of a data set.
 
     Args:
-        name: `photos`, `photos-grey`, `fashion-mnist`, `cifar10`, `folder:<path>` or
+        name: `photos`, `photos-grey`, `fashion-mnist`, `cifar10`, `infrared`, `folder:<path>` or
             `fastmri:<path>`.
         split: `train` or `test`.
-        n: how many; None: all. In `photos` every prefix is a fair sample.
+        n: how many; None: all. In `photos` and `infrared` every prefix is a fair sample.
         fallback: a data set to use instead, with a warning, if this one cannot be had. Its images
             keep their own shape, and if it has fewer than n, all of them come.
 
@@ -219,6 +221,8 @@ def find(name: str) -> Source:
         return FashionMNIST()
     if name == "cifar10":
         return CIFAR10()
+    if name == "infrared":
+        return Infrared()
     kind, _, path = name.partition(":") if isinstance(name, str) else ("", "", "")
     if kind in ON_DISK and path:
         return ON_DISK[kind](path)

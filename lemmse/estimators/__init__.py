@@ -1,8 +1,18 @@
-"""The four estimators of [LE]: exact, and all one softmax attention over the training set."""
+"""The four estimators of [LE], each a softmax attention over the training set; the linear one."""
 
 from .base import Estimator, Posterior
+from .linear import LinearMMSE
 from .local import LEMMSE, LocalMMSE
 from .voters import Voters
 from .whole import MMSE, EquivariantMMSE
 
-__all__ = ["LEMMSE", "MMSE", "EquivariantMMSE", "Estimator", "LocalMMSE", "Posterior", "Voters"]
+__all__ = [
+    "LEMMSE",
+    "MMSE",
+    "EquivariantMMSE",
+    "Estimator",
+    "LinearMMSE",
+    "LocalMMSE",
+    "Posterior",
+    "Voters",
+]

@@ -1,15 +1,21 @@
 """The trained models that ship with the package.
 
-`names` lists them, `load` loads one, `card` tells how it was made and how well it does. A `Spec` is
-what a name means; `catalogue` lists the names that the zoo is meant to hold.
+`names` lists them, `load` loads one, `card` tells how it was made and how well it does. `parse`
+reads a name: a `Spec` is what the name of a local network means, a `PhysicsSpec` that of a network
+with physics inside. `catalogue` lists the names that the zoo is meant to hold.
 """
 
-from .spec import ARCHITECTURES, REGULARISATION, Spec, catalogue, matching
+from .catalogue import AnySpec, catalogue, matching, parse
+from .physics import PHYSICS_NETWORKS, PhysicsSpec
+from .spec import ARCHITECTURES, REGULARISATION, Spec
 from .store import annotate, card, load, names, rounded, save
 
 __all__ = [
     "ARCHITECTURES",
+    "PHYSICS_NETWORKS",
     "REGULARISATION",
+    "AnySpec",
+    "PhysicsSpec",
     "Spec",
     "annotate",
     "card",
@@ -17,6 +23,7 @@ __all__ = [
     "load",
     "matching",
     "names",
+    "parse",
     "rounded",
     "save",
 ]

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..networks import (
-    LISTA,
-    FullyLearned,
-    RegularisedInverse,
-    SVDNet,
-    UnrolledGradient,
-    UnrolledISTA,
-    UnrolledProximal,
-)
+from ..datasets import infrared
+from ..networks.physics import PhysicsNetwork, RegularisedInverse, SVDNet
+from ..networks.proximal import FullyLearned, UnrolledProximal
+from ..networks.unrolled import LISTA, UnrolledGradient, UnrolledISTA
 from ..operators import Blur, Operator, Tomography
 from ..training import Problem, Settings
 from .spec import BLUR_STD
@@ -23,10 +20,10 @@ from .spec import BLUR_STD
 ANGLES = 24
 """Tomography measures so many projections, at equal steps over 180 degrees."""
 
-SIGMAS = {"blur": 0.05, "tomography": 0.5, "optics": 0.05}
+SIGMAS = {"blur": 0.05, "tomography": 0.5, "optics": infrared.SIGMA}
 """The noise level of each task, the only one that its networks are trained for."""
 
-PHYSICS_NETWORKS: dict[str, type[nn.Module]] = {
+PHYSICS_NETWORKS: dict[str, type[PhysicsNetwork | FullyLearned]] = {
     "inverse": RegularisedInverse,
     "svd": SVDNet,
     "gradient": UnrolledGradient,
@@ -42,16 +39,14 @@ LAYERED = ("gradient", "ista", "lista", "proximal", "learned")
 _FEW = {"steps": 300, "batch": 32, "learning_rate": 0.03, "ema": 0.98}
 _MANY = {"steps": 1500, "batch": 32, "learning_rate": 3e-3, "ema": 0.995}
 TRAINING: dict[str, dict] = {
-    "inverse": _FEW | {"steps": 150, "learning_rate": 0.1},
-    "svd": _FEW | {"steps": 600, "batch": 128, "learning_rate": 0.1},
+    "inverse": _FEW | {"steps": 400, "learning_rate": 0.1},
+    "svd": _FEW | {"steps": 1500, "batch": 128, "learning_rate": 0.1},
     "gradient": _FEW,
     "ista": _FEW,
     "lista": _MANY | {"learning_rate": 1e-4},
     "proximal": _MANY,
     "learned": _MANY,
 }
-
-PATTERN = re.compile(r"(?P<dataset>[^/]+)/(?P<task>[^/]+)/(?P<network>[a-z]+)(-k(?P<layers>\d+))?")
 
 
 @dataclass(frozen=True, order=True)
@@ -78,6 +73,11 @@ class PhysicsSpec:
         'photos-grey/blur/svd'
     """
 
+    FORM: ClassVar = "dataset/task/network[-kK]"
+    PATTERN: ClassVar = re.compile(
+        r"(?P<dataset>[^/]+)/(?P<task>[^/]+)/(?P<network>[a-z]+)(-k(?P<layers>\d+))?"
+    )
+
     dataset: str
     task: str
     kind: str
@@ -101,10 +101,9 @@ class PhysicsSpec:
         Raises:
             ValueError: the name does not have the form above.
         """
-        match = PATTERN.fullmatch(name)
+        match = cls.PATTERN.fullmatch(name)
         if match is None:
-            form = "dataset/task/network[-kK]"
-            raise ValueError(f"model: expected a name of the form {form}, got {name!r}")
+            raise ValueError(f"model: expected a name of the form {cls.FORM}, got {name!r}")
         parts = match.groupdict()
         layers = None if parts["layers"] is None else int(parts["layers"])
         return cls(parts["dataset"], parts["task"], parts["network"], layers)
@@ -130,17 +129,61 @@ class PhysicsSpec:
         """How such a network is trained."""
         return Settings(sigma=self.sigma, crop=None, **TRAINING[self.kind])
 
+    @property
+    def physics(self) -> str:
+        """Whether the operator is `inside` the network; `none`: it is not."""
+        return "none" if self.kind == "learned" else "inside"
+
     def operator(self, image_size: tuple[int, int]) -> Operator:
         """The forward operator for images of this height and width."""
         if self.task == "tomography":
             return Tomography([180 / ANGLES * i for i in range(ANGLES)], image_size)
-        return Blur.gaussian(BLUR_STD, image_size)
+        return Blur.gaussian(infrared.OPTICS if self.task == "optics" else BLUR_STD, image_size)
 
-    def problem(self, images: Tensor) -> Problem:
+    def pose(self, images: Tensor) -> Problem:
         """What the network has to solve: it is given y itself."""
         return Problem.direct(images, self.operator(tuple(images.shape[2:])))
 
-    def arguments(self, image_shape: tuple[int, int, int]) -> dict:
-        """What the class of the network is called with, besides the operator."""
+    def fresh(self, problem: Problem) -> PhysicsNetwork | FullyLearned:
+        """A new network for a problem, with its initial weights."""
+        network = self.build(**self._architecture(problem.images.shape[1:]))
+        if isinstance(network, FullyLearned):
+            network.standardise(problem.clean())
+        return network
+
+    def describe(self, network: PhysicsNetwork | FullyLearned) -> dict:
+        """What a card says of a network, for `build`."""
+        return self._architecture(network.image_shape)
+
+    def build(self, name: str, arguments: dict) -> PhysicsNetwork | FullyLearned:
+        """The network that a card describes, with its initial weights."""
+        shape = tuple(arguments["image_shape"])
+        operator = self.operator(shape[1:])
+        if name == "learned":  # all that it is told of the operator
+            return FullyLearned(operator.example_measurement(shape).shape[1:], **arguments)
+        return PHYSICS_NETWORKS[name](operator, **arguments)
+
+    def _architecture(self, image_shape: Sequence[int]) -> dict:
         layers = {} if self.layers is None else {"layers": self.layers}
-        return {"image_shape": list(image_shape), **layers}
+        return {"name": self.kind, "arguments": {"image_shape": list(image_shape), **layers}}
+
+
+def physics_catalogue() -> list[PhysicsSpec]:
+    """The networks with physics inside that the zoo is meant to hold.
+
+    LISTA's matrices are large: it is there for one task only.
+
+    Example:
+        >>> [spec.kind for spec in physics_catalogue() if spec.task == "optics"]
+        ['svd', 'proximal', 'learned']
+    """
+    linear = [("inverse", None), ("svd", None)]
+    deep = [("proximal", 5), ("learned", 5)]
+    unrolled = [("gradient", 10)] + [("ista", k) for k in (2, 5, 10)]
+    unrolled += [("proximal", k) for k in (1, 2)] + deep
+    tasks = {
+        ("photos-grey", "blur"): [*linear, ("lista", 5), *unrolled],
+        ("photos-grey", "tomography"): [*linear, *unrolled],
+        ("infrared", "optics"): [linear[1], *deep],
+    }
+    return [PhysicsSpec(*task, *network) for task, kinds in tasks.items() for network in kinds]

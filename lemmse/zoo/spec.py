@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
-from fnmatch import fnmatch
+from typing import ClassVar
+
+from torch import Tensor
 
 from ..networks import LocalNetwork, PatchMLP, ResNet, Skip, UNet
 from ..operators import Blur, Identity, Mask, Operator
+from ..training import Problem, Settings
 
 DATASETS = ("fashion-mnist", "photos-grey", "photos", "cifar10")
 TASKS = ("denoising", "inpainting", "blur")
@@ -39,11 +41,6 @@ PREINVERSES = {
     ("blur", "pinv"): "pinv",
 }
 
-PATTERN = re.compile(
-    r"(?P<dataset>[^/]+)/(?P<task>[^/]+)/(?P<architecture>[a-z]+)-p(?P<patch_size>\d+)"
-    r"(-(?P<physics>[a-z]+))?(-n(?P<images>\d+))?"
-)
-
 
 @dataclass(frozen=True, order=True)
 class Spec:
@@ -71,6 +68,12 @@ class Spec:
         'photos/denoising/resnet-p5'
     """
 
+    FORM: ClassVar = "dataset/task/architecture-pP[-physics][-nN]"
+    PATTERN: ClassVar = re.compile(
+        r"(?P<dataset>[^/]+)/(?P<task>[^/]+)/(?P<architecture>[a-z]+)-p(?P<patch_size>\d+)"
+        r"(-(?P<physics>[a-z]+))?(-n(?P<images>\d+))?"
+    )
+
     dataset: str
     task: str
     physics: str = "agnostic"
@@ -96,10 +99,9 @@ class Spec:
         Raises:
             ValueError: the name does not have the form above.
         """
-        match = PATTERN.fullmatch(name)
+        match = cls.PATTERN.fullmatch(name)
         if match is None:
-            form = "dataset/task/architecture-pP[-physics][-nN]"
-            raise ValueError(f"model: expected a name of the form {form}, got {name!r}")
+            raise ValueError(f"model: expected a name of the form {cls.FORM}, got {name!r}")
         parts = match.groupdict()
         return cls(
             parts["dataset"],
@@ -128,6 +130,11 @@ class Spec:
         """The pre-inverse, as the estimators take it; lambda is `REGULARISATION`."""
         return PREINVERSES[self.task, self.physics]
 
+    @property
+    def settings(self) -> Settings:
+        """How such a network is trained."""
+        return Settings(steps=2000, batch=128, crop=4, learning_rate=3e-3)
+
     def operator(self, image_size: tuple[int, int]) -> Operator:
         """The forward operator for images of this height and width."""
         if self.task == "inpainting":
@@ -135,6 +142,24 @@ class Spec:
         if self.task == "blur":
             return Blur.gaussian(BLUR_STD, image_size)
         return Identity()
+
+    def pose(self, images: Tensor) -> Problem:
+        """What the network has to solve: it is given z = B y."""
+        operator = self.operator(tuple(images.shape[2:]))
+        return Problem.of(images, operator, self.preinverse, REGULARISATION)
+
+    def fresh(self, problem: Problem) -> LocalNetwork:
+        """A new network for a problem, with random weights and the skip connection fitted."""
+        skip = Skip.fit(problem.images, problem.clean(), problem.preinverse)
+        return self.network(problem.images.shape[1], skip)
+
+    def describe(self, network: LocalNetwork) -> dict:
+        """What a card says of a network, for `build`."""
+        return {"name": self.architecture, "arguments": self.arguments(network.channels)}
+
+    def build(self, name: str, arguments: dict) -> LocalNetwork:
+        """The network that a card describes, with random weights."""
+        return ARCHITECTURES[name](**arguments)
 
     def network(self, channels: int, skip: Skip | None = None) -> LocalNetwork:
         """A new network of this architecture, with random weights."""
@@ -151,11 +176,11 @@ class Spec:
         }
 
 
-def catalogue() -> list[str]:
-    """The names of all models that the zoo is meant to hold, the most important ones first.
+def local_catalogue() -> list[Spec]:
+    """The local networks that the zoo is meant to hold, the most important ones first.
 
     Example:
-        >>> len(catalogue())
+        >>> len(local_catalogue())
         73
     """
     grid = [
@@ -177,33 +202,4 @@ def catalogue() -> list[str]:
         complete = spec.dataset in ("fashion-mnist", "photos-grey")
         return (not complete and spec.architecture != "patchmlp", DATASETS.index(spec.dataset))
 
-    return [spec.name for spec in sorted([*grid, exact, *variants], key=rank)]
-
-
-def matching(patterns: list[str], names: list[str]) -> list[str]:
-    """The names that match one of the patterns (as in a shell: ``photos/*``), in their order.
-
-    Raises:
-        ValueError: a pattern matches nothing.
-
-    Example:
-        >>> matching(["a/*"], ["a/x", "b/x"])
-        ['a/x']
-    """
-    for pattern in patterns:
-        if not any(fnmatch(name, pattern) for name in names):
-            raise ValueError(unknown(pattern, names))
-    return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
-
-
-def unknown(name: str, names: list[str]) -> str:
-    """The message about a name that does not exist: the nearest ones, or all.
-
-    Example:
-        >>> unknown("photo/x", ["photos/x"])
-        "model: there is no 'photo/x'; the nearest names: photos/x"
-    """
-    near = difflib.get_close_matches(str(name), names, n=5, cutoff=0.6)
-    if near:
-        return f"model: there is no {name!r}; the nearest names: {', '.join(near)}"
-    return f"model: there is no {name!r}; there are {', '.join(names) or 'none at all'}"
+    return sorted([*grid, exact, *variants], key=rank)

@@ -12,17 +12,25 @@ from torch import Tensor
 
 from ..files import replaced, write_json
 from ..networks import LocalNetwork
-from .spec import ARCHITECTURES, Spec, catalogue, unknown
+from ..networks.physics import PhysicsNetwork
+from ..networks.proximal import FullyLearned
+from .catalogue import AnySpec, Kind, catalogue, parse, unknown
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 """The folder of the models that ship with the package."""
 
+SMALL = 4096
+"""Tensors of at most so many numbers are stored in 32 bits, larger ones in 16."""
 
-def names(folder: Path | str | None = None) -> list[str]:
+Network = LocalNetwork | PhysicsNetwork | FullyLearned
+
+
+def names(folder: Path | str | None = None, kind: Kind | None = None) -> list[str]:
     """The names of the models that are there, in the order of the catalogue.
 
     Args:
         folder: where to look; None: in the package.
+        kind: `Spec`, only local networks; `PhysicsSpec`, only those with physics inside; None: all.
 
     Example:
         >>> all(name.count("/") == 2 for name in names())
@@ -31,7 +39,8 @@ def names(folder: Path | str | None = None) -> list[str]:
     root = _root(folder)
     found = {str(path.relative_to(root).with_suffix("")) for path in root.glob("*/*/*.json")}
     listed = [name for name in catalogue() if name in found]
-    return listed + sorted(found.difference(listed))
+    there = listed + sorted(found.difference(listed))
+    return [name for name in there if kind is None or isinstance(parse(name), kind)]
 
 
 def card(name: str, folder: Path | str | None = None) -> dict:
@@ -46,10 +55,11 @@ def card(name: str, folder: Path | str | None = None) -> dict:
         data set, title, number of images, checksum of the training tensor; ``task``; ``physics``;
         ``preinverse``; ``settings`` of the training, among them the seed, which is that of the
         initial weights, too; ``machine``; ``seconds``, from the last resumption if there was one;
-        ``history``; ``precision_cost``, how many dB of PSNR against LE-MMSE were lost by storing 16
-        bits; ``sha256`` and ``bytes`` of the file; and, once it was compared with LE-MMSE,
-        ``psnr``: for each split and sigma the means of the three kinds of `lemmse.comparison` over
-        so many images of the split as ``psnr_images`` says.
+        ``history``; ``precision_cost``, how many dB of the PSNR in the history were lost by storing
+        16 bits; ``sha256`` and ``bytes`` of the file; and ``psnr``: for each split and sigma the
+        means of the three kinds of `lemmse.comparison` over so many images of the split as
+        ``psnr_images`` says. A network with physics inside is trained and measured at one sigma,
+        and against the truth only; a local one has ``psnr`` once it was compared with LE-MMSE.
 
     Raises:
         ValueError: there is no such model.
@@ -60,8 +70,11 @@ def card(name: str, folder: Path | str | None = None) -> dict:
     return json.loads(path.read_text())
 
 
-def load(name: str, folder: Path | str | None = None) -> LocalNetwork:
-    """Loads a trained model, ready to be called as ``network(z, sigma)``.
+def load(name: str, folder: Path | str | None = None) -> Network:
+    """Loads a trained model, ready to be called.
+
+    A local network is called as ``network(z, sigma)`` with z = B y, one with physics inside as
+    ``network(y, sigma)`` with the measurement itself; ``network.operator`` is its A.
 
     Args:
         name: for instance "fashion-mnist/blur/unet-p5-aware".
@@ -85,21 +98,25 @@ def load(name: str, folder: Path | str | None = None) -> LocalNetwork:
             f"{path}: expected {description['bytes']} bytes with sha256 {description['sha256']}, "
             f"got {len(content)} other ones; get the file anew"
         )
-    kind = description["architecture"]
-    network = ARCHITECTURES[kind["name"]](**kind["arguments"])
+    network = parse(name).build(**description["architecture"])
     network.load_state_dict(
         {key: value.float() for key, value in safetensors.torch.load(content).items()}
     )
     return network.requires_grad_(False).eval()
 
 
-def save(network: LocalNetwork, spec: Spec, facts: dict, folder: Path | str | None = None) -> Path:
+def save(
+    network: Network,
+    spec: AnySpec,
+    facts: dict,
+    folder: Path | str | None = None,
+) -> Path:
     """Writes a model and its card.
 
-    The weights are stored in 16 bits; the statistics of the skip connection keep 32.
+    Weights are stored in 16 bits; tensors of at most 4,096 numbers keep 32.
 
     Args:
-        network: made by ``spec.network``, with its final weights.
+        network: made by ``spec.fresh``, with its final weights.
         spec: what it was trained for.
         facts: the rest of the card.
         folder: where to; None: into the package.
@@ -110,16 +127,13 @@ def save(network: LocalNetwork, spec: Spec, facts: dict, folder: Path | str | No
     path = _path(spec.name, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = safetensors.torch.save(
-        {key: _stored(key, value) for key, value in network.state_dict().items()}
+        {key: _stored(value) for key, value in network.state_dict().items()}
     )
     with replaced(path) as draft:
         draft.write_bytes(content)
     description = {
         "name": spec.name,
-        "architecture": {
-            "name": spec.architecture,
-            "arguments": spec.arguments(network.channels),
-        },
+        "architecture": spec.describe(network),
         "parameters": sum(p.numel() for p in network.parameters()),
         **facts,
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -136,13 +150,14 @@ def annotate(name: str, psnr: dict, images: int, folder: Path | str | None = Non
     write_json(path, description)
 
 
-def rounded(network: LocalNetwork) -> dict[str, Tensor]:
+def rounded(network: Network) -> dict[str, Tensor]:
     """The state of a network after storing it, in 32 bits again."""
-    return {key: _stored(key, value).float() for key, value in network.state_dict().items()}
+    return {key: _stored(value).float() for key, value in network.state_dict().items()}
 
 
-def _stored(key: str, value: Tensor) -> Tensor:
-    return value.detach().cpu().contiguous().to(torch.float32 if "skip." in key else torch.float16)
+def _stored(value: Tensor) -> Tensor:
+    kept = torch.float32 if value.numel() <= SMALL else torch.float16
+    return value.detach().cpu().contiguous().to(kept)
 
 
 def _root(folder: Path | str | None) -> Path:
@@ -151,7 +166,7 @@ def _root(folder: Path | str | None) -> Path:
 
 def _path(name: str, folder: Path | str | None) -> Path:
     try:
-        name = Spec.parse(name).name
+        name = parse(name).name
     except ValueError as error:
         raise ValueError(unknown(name, names(folder))) from error
     return _root(folder) / f"{name}.safetensors"

@@ -1,0 +1,41 @@
+"""The command `curves`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tqdm import tqdm
+
+from .. import learning_curves
+
+
+def add(commands) -> None:
+    """Adds the command."""
+    command = commands.add_parser(
+        "curves",
+        help="measure how much data networks with physics inside need, and fully learned ones",
+        description="Train small networks on 10, 25, 50 and 100 % of the images, each from several "
+        "seeds, and write their PSNR on test images: the results of chapter 21. An interrupted run "
+        "goes on where it was.",
+    )
+    add = command.add_argument
+    add("--seeds", type=int, nargs="+", default=learning_curves.SEEDS, help="[%(default)s]")
+    add("--out", type=Path, default=learning_curves.RESULTS, help="results to write [%(default)s]")
+    command.set_defaults(run=draw_curves)
+
+
+def draw_curves(args: argparse.Namespace) -> None:
+    """The command `curves`."""
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with tqdm(desc="curves", unit="cell") as bar:
+
+        def advance(text: str, left: int) -> None:
+            bar.total = bar.total or left + 1
+            bar.set_postfix_str(text)
+            bar.update()
+
+        found = learning_curves.measure(args.out, tuple(args.seeds), advance)
+    print("\nPSNR on test images in dB, against the number of training images")
+    print(learning_curves.table(found))
+    print(f"\nresults: {args.out}")

@@ -1,0 +1,105 @@
+"""A tomograph that differs from its model, and LE-MMSE on its data."""
+
+import pytest
+import torch
+
+from lemmse import datasets, scanner
+from lemmse.estimators import LEMMSE
+from lemmse.operators import Tomography
+from lemmse.patches import extract
+from lemmse.scanner import CASES, Case, Fault
+
+IMAGES = datasets.load("photos-grey", n=20).double()
+MODEL = Tomography(scanner.ANGLES, scanner.SIZE)
+
+
+def test_without_fault_it_is_the_operator():
+    assert torch.allclose(scanner.scan_matrix(), MODEL.matrix.value)
+    y = scanner.without_noise(IMAGES, Fault())
+    assert torch.allclose(y.view(-1, 1, 46, 24), MODEL.A(IMAGES))
+
+
+def test_an_axis_one_pixel_off_moves_the_sinogram_by_one_cell():
+    moved = scanner.scan_matrix(centre=1.0).view(46, 24, -1)
+    assert torch.allclose(moved[:-1], scanner.scan_matrix().view(46, 24, -1)[1:])
+
+
+def test_every_draw_has_its_angles():
+    y = scanner.without_noise(IMAGES[:1].repeat(17, 1, 1, 1), Fault(jitter=2.0))
+    assert torch.allclose(y[0], y[16])
+    assert all((y[0] - row).abs().max() > 0.1 for row in y[1:16])
+
+
+def test_saturation_bends_downwards_and_has_slope_one_at_zero():
+    line_sums = torch.linspace(0, 30, 7).double()
+    small = scanner.saturated(line_sums, 1e-3)
+    assert torch.allclose(small, line_sums - 5e-4 * line_sums**2, atol=6e-3)
+    assert (scanner.saturated(line_sums, 0.1) <= 10).all()
+    assert torch.equal(scanner.saturated(line_sums, 0.0), line_sums)
+
+
+def test_noise_has_its_level_and_its_seed():
+    clean = scanner.without_noise(IMAGES, Fault())
+    y = scanner.measured(IMAGES, Fault(), sigma=0.5)
+    assert (y - clean).std().item() == pytest.approx(0.5, rel=0.02)
+    assert torch.equal(y, scanner.measured(IMAGES, Fault(), sigma=0.5))
+    assert not torch.equal(y, scanner.measured(IMAGES, Fault(), sigma=0.5, seed=1))
+
+
+@pytest.mark.parametrize("kind", ["fbp", "tikhonov 3"])
+def test_pre_inverses_are_those_of_the_operator(kind):
+    name, _, strength = kind.partition(" ")
+    expected = MODEL.preinverse(name, (1, 32, 32), float(strength or 1)).noise.matrix
+    assert torch.allclose(scanner.preinverse_matrix(kind, IMAGES), expected, atol=1e-6)
+
+
+def test_unknown_pre_inverses_are_rejected():
+    with pytest.raises(ValueError, match="'inverse'"):
+        scanner.preinverse_matrix("inverse", IMAGES)
+
+
+def test_the_relinearised_pre_inverse_inverts_the_derivative():
+    b = scanner.preinverse_matrix("relinearised", IMAGES, beta=0.02)
+    grey = IMAGES.mean().expand(1, 1, 32, 32)
+    step = 1e-4 * (IMAGES[:1] - grey)
+    ends = [scanner.without_noise(image, Fault(saturation=0.02)) for image in (grey, grey + step)]
+    change = ((ends[1] - ends[0]) @ b.T).flatten()
+    assert torch.nn.functional.cosine_similarity(change, step.flatten(), dim=0) > 0.95
+
+
+def test_some_pixels_of_le_mmse_are_those_of_the_estimator():
+    estimator = LEMMSE(IMAGES, MODEL, "fbp", patch_size=3)
+    y = scanner.measured(IMAGES[:1], Fault(centre=0.25))
+    b = estimator.preinverse.noise.matrix
+    which = torch.tensor([0, 31, 500, 1000])
+    patches = extract((y @ b.T).view(1, 1, 32, 32), 3)[0, which]
+    seen = scanner.without_noise(IMAGES, Fault()) @ b.T
+    some = scanner.le_mmse_at(patches, seen, IMAGES.flatten(1), b, 0.5)
+    every = estimator(y.view(1, 1, 46, 24), 0.5).flatten()
+    assert torch.allclose(some.double(), every[which], atol=1e-4)
+
+
+def test_patches_without_noise_of_full_rank_are_rejected():
+    b = torch.zeros(1024, 1104).double()
+    with pytest.raises(ValueError, match="full rank"):
+        scanner.le_mmse_at(torch.zeros(1, 9), torch.zeros(2, 1024), torch.zeros(2, 1024), b, 0.5)
+
+
+def test_an_interrupted_measurement_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(scanner, "squared_errors", lambda case: [0.01, 0.02])
+    path = tmp_path / "tomography.json"
+    assert list(scanner.measure(path, CASES[:1])) == [CASES[0].name]
+    assert list(scanner.measure(path, CASES[:2])) == [CASES[1].name]
+    assert scanner.results(path)["squared_error"][CASES[1].name] == [0.01, 0.02]
+    assert set(scanner.results(path)["machine"]) >= {"device", "torch"}
+
+
+def test_the_shipped_results_are_complete():
+    shipped = scanner.results()["squared_error"]
+    assert set(shipped) == {case.name for case in CASES}
+    assert {len(errors) for errors in shipped.values()} == {scanner.PHOTOGRAPHS}
+
+
+def test_names_of_cases_are_distinct():
+    assert len({case.name for case in CASES}) == len(CASES)
+    assert Case(Fault(2.0, 0.5, 0.1)).fault.name == "jitter 2, centre 0.5, saturation 0.1"
