@@ -1,10 +1,10 @@
-"""Command line: `python -m lemmse estimate | data | train | evaluate | models | density | dip`."""
+"""The command line, `python -m lemmse <command>`; every command is a module of `commands`."""
 
 import argparse
 import sys
 from typing import NoReturn
 
-from .commands import curves, data, density, dip, estimate, models
+from .commands import curves, data, density, dip, estimate, models, tomography
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,6 +52,7 @@ def parser() -> Parser:
     models.add(commands)
     density.add(commands)
     curves.add(commands)
+    tomography.add(commands)
     dip.add(commands)
     return top
 

@@ -29,8 +29,7 @@ IMAGES = 16
 PROBED = (0.1, 0.2, 0.5, 1.0)
 """The noise levels measured during training, each on the first two test images."""
 
-Place = tuple[str, float]
-"""Where a number of the results belongs: a split or a data set, and sigma."""
+Place = tuple[str, float]  # where a number belongs: a split or a data set, and sigma
 
 SEED = 0
 # The published results; the folder is book/results, too.

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from . import datasets
 from .comparison import machine
+from .estimators import LEMMSE
 from .files import write_json
 from .operators import Tomography
-from .patches import extract, patch_pixels
 
 SIZE = (32, 32)
 ANGLES = np.arange(24) * 7.5
@@ -38,8 +38,6 @@ DRAWS = 16
 """So many draws of the angle errors; photograph i has draw i modulo this number."""
 
 RESULTS = Path(__file__).parent / "results" / "tomography.json"
-LOCATIONS_AT_ONCE = 64
-QUERIES_AT_ONCE = 256  # the weights of these on 1,000 images are 1 MB
 
 
 @dataclass(frozen=True)
@@ -68,36 +66,6 @@ class Fault:
         return ", ".join(there) or "none"
 
 
-def scan_matrix(angles: object = ANGLES, centre: float = 0.0, size: int = SIZE[0]) -> Tensor:
-    """The matrix of a scan with its axis of rotation off centre.
-
-    It is that of `operators.Tomography`, with detector cell d at ``u = d - D // 2 + centre``.
-
-    Args:
-        angles: in degrees.
-        centre: in pixels.
-        size: height and width of the images.
-
-    Returns:
-        (D * angles, size * size), float64, D the number of detector cells.
-
-    Example:
-        >>> torch.equal(scan_matrix([0.0], centre=1.0, size=4)[:-1], scan_matrix([0.0], size=4)[1:])
-        True
-    """
-    cells = math.ceil(math.sqrt(2) * size)
-    along = torch.arange(cells).double() - cells // 2
-    u, v = along[:, None] + centre, along
-    pixel = torch.arange(size) - size // 2
-    parts = []
-    for theta in np.deg2rad(np.asarray(angles, dtype=float)):
-        row = -np.sin(theta) * u + np.cos(theta) * v
-        column = np.cos(theta) * u + np.sin(theta) * v
-        near = [(1 - (at[..., None] - pixel).abs()).clamp_min(0) for at in (row, column)]
-        parts.append(torch.einsum("dvr,dvc->drc", *near))
-    return torch.stack(parts, 1).flatten(2).flatten(0, 1)
-
-
 def saturated(line_sums: Tensor, beta: float) -> Tensor:
     """The detector's response, (1 - exp(-beta a)) / beta; a itself for beta = 0.
 
@@ -108,26 +76,64 @@ def saturated(line_sums: Tensor, beta: float) -> Tensor:
     return -torch.expm1(-beta * line_sums) / beta if beta else line_sums
 
 
-def matrices(fault: Fault) -> list[Tensor]:
-    """The matrices of the real scanner: one, or with angle errors one for each draw."""
+class Scanner(Tomography):
+    """A tomograph whose detector saturates, so that A is not linear.
+
+    ``A`` is (1 - exp(-beta a)) / beta of the line sums a, less ``origin``; the adjoint and the
+    inverses are those of the line sums.
+
+    Args:
+        angles: in degrees.
+        centre: see `operators.Tomography`.
+        saturation: beta >= 0; 0 is a linear detector.
+        origin: a measurement (1, 1, D, angles) from which others are counted; None: zero.
+
+    Example:
+        >>> scan = Scanner([0.0], saturation=0.1)
+        >>> scan.A(torch.full((1, 1, 32, 32), 100.0)).max().item()
+        10.0
+    """
+
+    def __init__(
+        self,
+        angles: object = ANGLES,
+        centre: float = 0.0,
+        saturation: float = 0.0,
+        origin: Tensor | None = None,
+    ):
+        super().__init__(angles, SIZE, centre)
+        self.saturation = saturation
+        self.origin = origin
+
+    def A(self, x: Tensor) -> Tensor:
+        """See the class."""
+        y = saturated(super().A(x), self.saturation)
+        return y if self.origin is None else y - self.origin.to(y)
+
+
+def scanners(fault: Fault) -> list[Scanner]:
+    """The real scanner: one, or with angle errors one for each draw."""
     if not fault.jitter:
-        return [scan_matrix(centre=fault.centre)]
+        return [Scanner(ANGLES, fault.centre, fault.saturation)]
     errors = np.random.default_rng(22).standard_normal((DRAWS, len(ANGLES)))
-    return [scan_matrix(ANGLES + fault.jitter * error, fault.centre) for error in errors]
+    return [
+        Scanner(ANGLES + fault.jitter * error, fault.centre, fault.saturation) for error in errors
+    ]
 
 
 def without_noise(images: Tensor, fault: Fault) -> Tensor:
-    """What the real scanner measures of images (B, 1, H, W), without noise, (B, m).
+    """What the real scanner measures of images (B, 1, H, W), without noise, (B, m) in float64.
 
     Example:
         >>> without_noise(torch.ones(1, 1, 32, 32), Fault()).shape
         torch.Size([1, 1104])
     """
-    vectors, scans = images.flatten(1).double(), matrices(fault)
-    y = vectors.new_empty(len(vectors), len(scans[0]))
-    for i, scan in enumerate(scans):
-        y[i :: len(scans)] = vectors[i :: len(scans)] @ scan.T
-    return saturated(y, fault.saturation)
+    images, scans = images.double(), scanners(fault)[: len(images)]
+    parts = [scan.A(images[i :: len(scans)]).flatten(1) for i, scan in enumerate(scans)]
+    y = parts[0].new_empty(len(images), parts[0].shape[1])
+    for i, part in enumerate(parts):
+        y[i :: len(scans)] = part
+    return y
 
 
 def measured(images: Tensor, fault: Fault, sigma: float = SIGMA, seed: int = 0) -> Tensor:
@@ -141,68 +147,11 @@ def measured(images: Tensor, fault: Fault, sigma: float = SIGMA, seed: int = 0) 
     return y + sigma * torch.randn(y.shape, generator=generator, dtype=y.dtype)
 
 
-def sampled_pixels(photographs: int = PHOTOGRAPHS) -> Tensor:
-    """The pixels at which LE-MMSE is measured, row * W + column, (photographs, PIXELS)."""
+def sampled_pixels() -> Tensor:
+    """The pixels at which LE-MMSE is measured, (row, column), int64 (PIXELS, 2)."""
     generator = torch.Generator().manual_seed(0)
-    draws = [torch.randperm(SIZE[0] * SIZE[1], generator=generator) for _ in range(photographs)]
-    return torch.stack(draws)[:, :PIXELS]
-
-
-def le_mmse_at(patches: Tensor, seen: Tensor, values: Tensor, b: Tensor, sigma: float) -> Tensor:
-    """LE-MMSE of some patches of z = B y, for a B of any kind.
-
-    It is `estimators.LEMMSE` without the other pixels, for square images of one channel, and it
-    takes B A x_k itself, so that A need not be linear.
-
-    Args:
-        patches: (Q, P * P).
-        seen: B A x_k of the training images, (N, H*W), float64.
-        values: the training images x_k, (N, H*W).
-        b: B as a matrix (H*W, m), float64.
-        sigma: standard deviation of the noise in y.
-
-    Returns:
-        (Q,), float32.
-
-    Raises:
-        ValueError: the noise of a patch of z has a singular covariance.
-
-    Source: [LE], the LE-MMSE theorem, with a covariance of its own at every location.
-    """
-    side = math.isqrt(b.shape[0])
-    pixels = patch_pixels(math.isqrt(patches.shape[1]), (side, side))
-    queries = patches.float().split(QUERIES_AT_ONCE)
-    top = [query.new_full((len(query), 1), -torch.inf) for query in queries]
-    sums = [query.new_zeros(len(query), 2) for query in queries]  # of w_k x_k and of w_k
-    for part in torch.arange(len(pixels)).split(LOCATIONS_AT_ONCE):
-        noise = b[pixels[part]]
-        factor, failed = torch.linalg.cholesky_ex(noise @ noise.mT)
-        if failed.any():
-            raise ValueError("expected a B whose patches have noise of full rank")
-        whiten = torch.linalg.inv(factor).mT / sigma
-        keys = seen[:, pixels[part]].transpose(0, 1) @ whiten
-        centre = keys.mean(1, keepdim=True)
-        keys, whiten, centre = (keys - centre).float(), whiten.float(), centre.float()
-        log_det = factor.diagonal(dim1=1, dim2=2).log().sum(1).float()
-        bias = -keys.square().sum(2) / 2 - log_det[:, None]
-        for i, location in enumerate(part):
-            value = values[:, location].float()
-            columns = torch.stack([value, torch.ones_like(value)], 1)
-            for query, high, total in zip(queries, top, sums, strict=True):
-                _add(query @ whiten[i] - centre[i], keys[i].T, bias[i], columns, high, total)
-    sums = torch.cat(sums)
-    return sums[:, 0] / sums[:, 1]
-
-
-def _add(query: Tensor, keys: Tensor, bias: Tensor, columns: Tensor, top: Tensor, sums: Tensor):
-    """Adds the keys of one location to the sums, relative to the largest logit, both in place."""
-    logits = torch.addmm(bias, query, keys)
-    norm = query.square().sum(1, keepdim=True) / 2
-    highest = torch.maximum(top, logits.amax(1, keepdim=True) - norm)
-    # An exponential that underflows takes torch twenty times as long on a CPU.
-    weights = logits.sub_(highest + norm).clamp_min_(-80).exp_()
-    sums.mul_((top - highest).exp_()).addmm_(weights, columns)
-    top.copy_(highest)
+    drawn = torch.randperm(SIZE[0] * SIZE[1], generator=generator)[:PIXELS]
+    return torch.stack([drawn // SIZE[1], drawn % SIZE[1]], 1)
 
 
 @dataclass(frozen=True)
@@ -250,8 +199,8 @@ def preinverse_matrix(kind: str, images: Tensor, beta: float = 0.0, sigma: float
         ValueError: it is none of the kinds.
     """
     if kind == "fbp":
-        return Tomography(ANGLES, SIZE).backprojection.value
-    matrix, strength = scan_matrix(), REGULARISATION
+        return Scanner().backprojection.value
+    matrix, strength = Scanner().matrix.value, REGULARISATION
     if kind == "relinearised":
         grey = images.double().mean()
         matrix = (-beta * grey * matrix.sum(1)).exp()[:, None] * matrix
@@ -266,25 +215,30 @@ def preinverse_matrix(kind: str, images: Tensor, beta: float = 0.0, sigma: float
     return vh.T * (s / (s**2 + strength)) @ u.T
 
 
+def le_mmse(case: Case, images: Tensor) -> LEMMSE:
+    """The estimator of a case, from training images (N, 1, H, W) in float64.
+
+    LE-MMSE needs A only in the A x_k, so that it need not be linear; B is linear.
+    """
+    beta = case.fault.saturation
+    known = Scanner(saturation=beta if case.keys == "saturated" else 0.0)
+    if case.preinverse == "relinearised":
+        known.origin = known.A(images.mean().expand(1, 1, *SIZE))
+    b = preinverse_matrix(case.preinverse, images, beta)
+    return LEMMSE(images, known, preinverse=b, patch_size=PATCH_SIZE)
+
+
 def squared_errors(case: Case, photographs: int = PHOTOGRAPHS) -> list[float]:
     """The mean squared error of LE-MMSE at the sampled pixels of each test photograph."""
-    images = datasets.load("photos-grey", "train", IMAGES).double()
+    estimator = le_mmse(case, datasets.load("photos-grey", "train", IMAGES).double())
     truth = datasets.load("photos-grey", "test", PHOTOGRAPHS).double()
-    pixels = sampled_pixels()[:photographs]
-    beta = case.fault.saturation
-    b = preinverse_matrix(case.preinverse, images, beta)
-    known = Fault(saturation=beta if case.keys == "saturated" else 0.0)
-    seen, y = without_noise(images, known), measured(truth, case.fault)[:photographs]
-    if case.preinverse == "relinearised":
-        origin = without_noise(images.mean().expand(1, 1, *SIZE), known)
-        seen, y = seen - origin, y - origin
-    seen, z = seen @ b.T, y @ b.T
-    patches = extract(z.view(-1, 1, *SIZE), PATCH_SIZE)
-    index = pixels[..., None].expand(-1, -1, PATCH_SIZE**2)
-    queries = patches.gather(1, index).flatten(0, 1)
-    estimate = le_mmse_at(queries, seen, images.flatten(1), b, SIGMA).view(pixels.shape)
-    error = estimate - truth[:photographs].flatten(1).gather(1, pixels)
-    return error.square().mean(1).tolist()
+    y = measured(truth, case.fault)[:photographs].view(-1, 1, *Scanner().measurement_shape)
+    if estimator.operator.origin is not None:
+        y = y - estimator.operator.origin
+    pixels = sampled_pixels()
+    estimate = estimator.at(y, SIGMA, pixels)[..., 0]
+    row, column = pixels.T
+    return (estimate - truth[:photographs, 0, row, column]).square().mean(1).tolist()
 
 
 def results(path: Path = RESULTS) -> dict:

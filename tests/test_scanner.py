@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from brute_force import pixels_of_patch
+from torch.distributions import MultivariateNormal
 
 from lemmse import datasets, scanner
-from lemmse.estimators import LEMMSE
 from lemmse.operators import Tomography
-from lemmse.patches import extract
 from lemmse.scanner import CASES, Case, Fault
 
 IMAGES = datasets.load("photos-grey", n=20).double()
@@ -14,14 +14,13 @@ MODEL = Tomography(scanner.ANGLES, scanner.SIZE)
 
 
 def test_without_fault_it_is_the_operator():
-    assert torch.allclose(scanner.scan_matrix(), MODEL.matrix.value)
     y = scanner.without_noise(IMAGES, Fault())
     assert torch.allclose(y.view(-1, 1, 46, 24), MODEL.A(IMAGES))
 
 
 def test_an_axis_one_pixel_off_moves_the_sinogram_by_one_cell():
-    moved = scanner.scan_matrix(centre=1.0).view(46, 24, -1)
-    assert torch.allclose(moved[:-1], scanner.scan_matrix().view(46, 24, -1)[1:])
+    y, moved = (scanner.without_noise(IMAGES, Fault(centre=c)).view(-1, 46, 24) for c in (0, 1))
+    assert torch.allclose(moved[:, :-1], y[:, 1:])
 
 
 def test_every_draw_has_its_angles():
@@ -67,22 +66,29 @@ def test_the_relinearised_pre_inverse_inverts_the_derivative():
     assert torch.nn.functional.cosine_similarity(change, step.flatten(), dim=0) > 0.95
 
 
-def test_some_pixels_of_le_mmse_are_those_of_the_estimator():
-    estimator = LEMMSE(IMAGES, MODEL, "fbp", patch_size=3)
-    y = scanner.measured(IMAGES[:1], Fault(centre=0.25))
-    b = estimator.preinverse.noise.matrix
-    which = torch.tensor([0, 31, 500, 1000])
-    patches = extract((y @ b.T).view(1, 1, 32, 32), 3)[0, which]
-    seen = scanner.without_noise(IMAGES, Fault()) @ b.T
-    some = scanner.le_mmse_at(patches, seen, IMAGES.flatten(1), b, 0.5)
-    every = estimator(y.view(1, 1, 46, 24), 0.5).flatten()
-    assert torch.allclose(some.double(), every[which], atol=1e-4)
+def test_le_mmse_takes_its_keys_from_the_real_detector():
+    case = Case(Fault(saturation=0.05), "saturated", "fbp")
+    y = scanner.measured(IMAGES[:1], case.fault)
+    b = scanner.preinverse_matrix("fbp", IMAGES)
+    keys, z = scanner.without_noise(IMAGES, case.fault) @ b.T, (y @ b.T)[0]
+    some = scanner.sampled_pixels()[:4]
+    queries = torch.stack([z[pixels_of_patch(*at, (5, 5), (1, 32, 32))] for at in some.tolist()])
+    logs, values = [], []
+    for n in range(1024):
+        patch = pixels_of_patch(n // 32, n % 32, (5, 5), (1, 32, 32))
+        noise = MultivariateNormal(torch.zeros(25).double(), 0.25 * b[patch] @ b[patch].T)
+        logs.append(noise.log_prob(queries[:, None] - keys[:, patch]))
+        values.append(IMAGES[:, 0].flatten(1)[:, n])
+    expected = torch.cat(logs, 1).softmax(1) @ torch.cat(values)
+    found = scanner.le_mmse(case, IMAGES).at(y.view(1, 1, 46, 24), 0.5, some)[0, :, 0]
+    assert torch.allclose(found, expected, atol=1e-4)
 
 
-def test_patches_without_noise_of_full_rank_are_rejected():
-    b = torch.zeros(1024, 1104).double()
-    with pytest.raises(ValueError, match="full rank"):
-        scanner.le_mmse_at(torch.zeros(1, 9), torch.zeros(2, 1024), torch.zeros(2, 1024), b, 0.5)
+def test_the_relinearised_case_counts_from_the_scan_of_the_grey_image():
+    estimator = scanner.le_mmse(Case(Fault(saturation=0.05), "saturated", "relinearised"), IMAGES)
+    grey = IMAGES.mean().expand(1, 1, 32, 32)
+    assert estimator.operator.A(grey).abs().max() == 0
+    assert (estimator.operator.A(IMAGES) - estimator.operator.A(IMAGES.flip(0))).abs().max() > 1
 
 
 def test_an_interrupted_measurement_goes_on(tmp_path, monkeypatch):

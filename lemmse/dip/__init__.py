@@ -10,7 +10,7 @@ from .descent import Descent, descend, flow
 from .network import Network
 from .problems import random_problem
 from .statistics import wilson
-from .stopping import Discrepancy, LossThreshold, TheoremTime
+from .stopping import Discrepancy, LossThreshold, Rule, TheoremTime
 from .theory import Constants, constants
 from .two_layer import TwoLayer
 
@@ -23,6 +23,7 @@ __all__ = [
     "Discrepancy",
     "LossThreshold",
     "Network",
+    "Rule",
     "TheoremTime",
     "TwoLayer",
     "constants",

@@ -29,13 +29,13 @@ class Descent:
 
     Attributes:
         iterations: those recorded, (T,), from 0 to the last.
-        loss: 1/2 |A x_t - y|^2, (T, runs, trials). Runs that stopped keep their last value.
-        distance: |theta_t - theta_0|, (T, runs, trials).
+        loss: 1/2 ``|A x_t - y|^2``, (T, runs, trials). Runs that stopped keep their last value.
+        distance: ``|theta_t - theta_0|``, (T, runs, trials).
         length: of the path from theta_0 to theta_t, (T, runs, trials).
-        error: |x_t - truth|, (T, runs, trials); None without truth.
-        outputs: x_t, (T, runs, trials, *image); None if not kept.
+        error: ``|x_t - truth|``, (T, runs, trials); None without truth.
+        outputs: x_t, ``(T, runs, trials, *image)``; None if not kept.
         theta: the last parameters, (runs, trials, ...).
-        output: the last images, (runs, trials, *image).
+        output: the last images, ``(runs, trials, *image)``.
         stopped: steps made, (runs, trials).
         satisfied: where a stopping rule held at the end, (runs, trials).
         diverged: where the loss exploded, (runs, trials).
@@ -55,7 +55,7 @@ class Descent:
 
     @property
     def residual(self) -> Tensor:
-        """|A x_t - y|."""
+        """``|A x_t - y|``."""
         return (2 * self.loss).sqrt()
 
 
@@ -71,7 +71,7 @@ def descend(
     keep_outputs: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Descent:
-    """Gradient descent on f(theta) = 1/2 |A g(u, theta) - y|^2 with a fixed step.
+    """Gradient descent on f(theta) = 1/2 ``|A g(u, theta) - y|^2`` with a fixed step.
 
     .. math:: \\theta_{t+1} = \\theta_t - \\gamma\\, J(\\theta_t)^\\top A^\\top (A x_t - y)
 

@@ -26,11 +26,11 @@ SHARES = (0.7, 1.0, 1.25, 1.6, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
 
 ITERATIONS = 10_000
 ACCURACY = 1e-3
-"""A run succeeds when |A x - y| is at most this share of |y|."""
+"""A run succeeds when ``|A x - y|`` is at most this share of ``|y|``."""
 
 THRESHOLDS = {"theorem": 1 / 8, "flow": 1 / 4, "sharp": 1 / 4, "sharp flow": 1 / 2}
-"""What Lambda |r_0| / (sigma_A sigma_0^2) must be below: R' < R for gamma = 1/L (nu = 2) and for
-the flow (nu = 1), and the same without the factor 1/2 given away (`Constants.radius_sharp`)."""
+"""What Lambda ``|r_0|`` / (sigma_A sigma_0^2) must be below: R' < R for gamma = 1/L (nu = 2) and
+for the flow (nu = 1), and the same without the factor 1/2 given away (`Constants.radius_sharp`)."""
 
 GROWTH = 1.1
 """Widths at which the conditions are looked at grow by this factor."""
@@ -88,7 +88,7 @@ def conditions(
 
     Returns:
         ``widths``, and ``holds``: for every name of `THRESHOLDS` a count for each width; ``median``
-        over the runs of Lambda |r_0| / (sigma_A sigma_0^2).
+        over the runs of Lambda ``|r_0|`` / (sigma_A sigma_0^2).
     """
     A, truth = random_problem(m, n, CONDITION, generator, runs)
     growing = [
@@ -141,7 +141,7 @@ class Growing:
             self.k += size
 
     def value(self) -> float:
-        """Lambda |r_0| / (sigma_A sigma_0^2)."""
+        """Lambda ``|r_0|`` / (sigma_A sigma_0^2)."""
         square = torch.linalg.eigvalsh(self.gram)[0] / self.k
         residual = (self.A @ (self.total / self.k**0.5 - self.truth)).norm()
         lipschitz = self.phi.max_curvature * (len(self.gram) / self.k) ** 0.5
@@ -156,7 +156,7 @@ def practice(
     device: torch.device | str = "cpu",
     shares: tuple[float, ...] | None = None,
 ) -> dict:
-    """Trains networks of several widths; the step is 1 / |A J_0|^2.
+    """Trains networks of several widths; the step is 1 / ``|A J_0|^2``.
 
     Args:
         n, m: unknowns and measurements.

@@ -1,6 +1,6 @@
 """Figure 2: the probability of success against the number n of unknowns and the step gamma.
 
-As many measurements as unknowns, |A| = 1. Every network is trained with all steps at once.
+As many measurements as unknowns, ``|A|`` = 1. Every network is trained with all steps at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CONDITION = 2.0
 ACTIVATION = "tanh"
 ITERATIONS = 3_000
 ACCURACY = 1e-3
-"""A run succeeds when |A x - y| is at most this share of |y|."""
+"""A run succeeds when ``|A x - y|`` is at most this share of ``|y|``."""
 
 
 def settings() -> dict:
@@ -63,7 +63,8 @@ def success(
 
     Returns:
         ``successes``: for every step, in increasing order, the iterations after which runs had
-        succeeded; ``largest_step``: 1/L of the theorem, and ``curvature``: |A J_0|^2, one a run.
+        succeeded; ``largest_step``: 1/L of the theorem, and ``curvature``: ``|A J_0|^2``, one a
+        run.
     """
     A, truth = random_problem(n, n, CONDITION, generator, runs)
     network = TwoLayer.draw(n, 1, k, generator, runs, ACTIVATION)

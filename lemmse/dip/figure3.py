@@ -63,8 +63,8 @@ def compute(cell: str, device: torch.device | str = "cpu") -> dict:
 
     Returns:
         ``at``: the iterations of the curves; ``psnr``, (photos, at), and ``residual``, (photos,
-        at): |A x_t - y| / |eps| of the deep image prior; ``wiener`` and ``le_mmse``, aware of A:
-        their PSNR, (photos); for every rule, ``discrepancy``, ``oracle`` and ``end``, the
+        at): ``|A x_t - y|`` / ``|eps|`` of the deep image prior; ``wiener`` and ``le_mmse``, aware
+        of A: their PSNR, (photos); for every rule, ``discrepancy``, ``oracle`` and ``end``, the
         iteration, (photos); and ``images``: of the first photos, the truth, the measurement and all
         estimates.
     """

@@ -1,7 +1,7 @@
 """Figure 4: the error along the descent when there is noise, and where the rules stop it.
 
-As many measurements as unknowns, |A| = 1, and the noise has exactly the norm that is told to the
-rules. Every network is trained with all noise levels at once.
+As many measurements as unknowns, ``|A|`` = 1, and the noise has exactly the norm that is told to
+the rules. Every network is trained with all noise levels at once.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ SIZE = 10
 WIDTHS = {1.0: 40_000, 2.0: 40_000, 5.0: 40_000, 10.0: 4_000}
 """k for every condition number; for the largest one no affordable width meets the hypotheses."""
 NOISES = (0.1, 0.3, 1.0)
-"""|eps| as a share of |A xbar|."""
+"""``|eps|`` as a share of ``|A xbar|``."""
 STEPS = {1.0: 0.1, 2.0: 0.3, 5.0: 0.7, 10.0: 0.7}
 """gamma for every condition number: small where the curve is short, below 1/L everywhere."""
 ITERATIONS = {1.0: 400, 2.0: 600, 5.0: 1200, 10.0: 3000}
 THRESHOLD = 1e-3
-"""The rule that knows nothing of the noise stops where |A x - y| is at most this share of |y|."""
+"""The rule that knows nothing of the noise stops where ``|A x - y|`` is at most this share of
+``|y|``."""
 POINTS = 80
 
 
@@ -72,13 +73,13 @@ def noisy_problem(
     Args:
         n: size of the image and of the measurement.
         condition: of A.
-        noises: |eps| / |A xbar|, one for each trial.
+        noises: ``|eps|`` / ``|A xbar|``, one for each trial.
         generator: on the CPU.
         runs: how many problems.
 
     Returns:
         A, (runs, n, n); the images, (runs, n); the measurements, (runs, trials, n), with the same
-        direction of the noise in all trials; and |eps|, (runs, trials).
+        direction of the noise in all trials; and ``|eps|``, (runs, trials).
 
     Example:
         >>> A, truth, y, norms = noisy_problem(5, 2.0, (0.1, 1.0), torch.Generator(), runs=3)
@@ -112,11 +113,11 @@ def stopping(
 
     Returns:
         ``holds``: whether the theorem's hypotheses hold, and ``rate``: its q, (trials, runs);
-        ``at``: the iterations of the curves; ``error``: |x_t - xbar| / |xbar|, its quartiles,
-        (trials, 3, at), and ``rms``, its root mean square, (trials, at); ``limit``: the error of
-        A^-1 y, (trials, runs); and for every rule ``time`` and ``reached``, the error there,
-        (trials, runs). A rule that never stops has no time, one that stops later than the last
-        iteration has its time, and both the error of the last iteration.
+        ``at``: the iterations of the curves; ``error``: ``|x_t - xbar|`` / ``|xbar|``, its
+        quartiles, (trials, 3, at), and ``rms``, its root mean square, (trials, at); ``limit``: the
+        error of A^-1 y, (trials, runs); and for every rule ``time`` and ``reached``, the error
+        there, (trials, runs). A rule that never stops has no time, one that stops later than the
+        last iteration has its time, and both the error of the last iteration.
     """
     A, truth, y, norms = problem
     found = [constants(A, network, y[:, i], step=step, samples=0) for i in range(y.shape[1])]
@@ -157,7 +158,7 @@ def stopping_times(
     Args:
         run: with every iteration recorded.
         found: the constants for each trial.
-        norms: |eps|, (runs, trials).
+        norms: ``|eps|``, (runs, trials).
         error: (T, runs, trials).
     """
     residual = run.residual.double().cpu()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import torch
 
@@ -13,7 +12,7 @@ from ..comparison import machine
 from ..files import write_json
 from . import figure1, figure2, figure3, figure4
 
-FIGURES: dict[int, ModuleType] = {1: figure1, 2: figure2, 3: figure3, 4: figure4}
+FIGURES = {1: figure1, 2: figure2, 3: figure3, 4: figure4}
 """Each has ``settings()``, ``cells()`` and ``compute(cell, device)``."""
 
 RESULTS = Path(__file__).parent.parent / "results"

@@ -13,7 +13,7 @@ class Network(ABC):
 
     A *run* is a network with its own random input and weights. A run can be trained several times
     from the same start, for instance with several steps: these are its *trials*. So parameters have
-    the shape (runs, trials, ...), and outputs (runs, trials, *image).
+    the shape (runs, trials, ...), and outputs ``(runs, trials, *image)``.
 
     Attributes:
         start: theta_0, (runs, ...).
@@ -29,7 +29,7 @@ class Network(ABC):
             theta: (runs, trials, ...); None: theta_0.
 
         Returns:
-            (runs, trials, *image); at theta_0: (runs, *image).
+            ``(runs, trials, *image)``; at theta_0: ``(runs, *image)``.
         """
 
     @abstractmethod
@@ -104,7 +104,7 @@ class Network(ABC):
         return jacobian @ jacobian.mT
 
     def change(self, theta: Tensor) -> Tensor:
-        """The operator norm |J(theta) - J(theta_0)| of every run, (runs,).
+        """The operator norm ``|J(theta) - J(theta_0)|`` of every run, (runs,).
 
         Args:
             theta: (runs, ...), one point a run.

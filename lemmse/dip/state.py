@@ -47,11 +47,11 @@ class State:
         return self.network.pullback(theta, self.forward.adjoint(residual))
 
     def loss(self) -> Tensor:
-        """1/2 |A x - y|^2, (runs, trials)."""
+        """1/2 ``|A x - y|^2``, (runs, trials)."""
         return self.residual.flatten(2).abs().square().sum(2) / 2
 
     def distance(self) -> Tensor:
-        """|theta - theta_0|, (runs, trials)."""
+        """``|theta - theta_0|``, (runs, trials)."""
         return (self.theta - self.network.start[:, None]).flatten(2).norm(dim=2)
 
     def move(self, change: Tensor) -> None:

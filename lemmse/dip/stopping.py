@@ -23,7 +23,7 @@ class Rule(Protocol):
 
 @dataclass(frozen=True)
 class LossThreshold:
-    """Stops where the loss 1/2 |A x - y|^2 is at most a threshold.
+    """Stops where the loss 1/2 ``|A x - y|^2`` is at most a threshold.
 
     Attributes:
         threshold: a number, or one for each run: (runs,).
@@ -42,7 +42,7 @@ class LossThreshold:
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """Morozov's discrepancy principle: stops where |A x - y| <= factor |eps|.
+    """Morozov's discrepancy principle: stops where ``|A x - y|`` <= factor ``|eps|``.
 
     Attributes:
         noise: the norm of the noise (sigma sqrt(m) if its level is known), or one for each run.
@@ -67,7 +67,7 @@ class Discrepancy:
 
 @dataclass(frozen=True)
 class TheoremTime:
-    """Stops at the theorem's stopping time, from which on |A x_t - A xbar| <= 2 |eps|.
+    """Stops at the theorem's stopping time, from which on ``|A x_t - A xbar|`` <= 2 ``|eps|``.
 
     Attributes:
         time: steps, or one number for each run: `Constants.stopping_time`.

@@ -40,24 +40,25 @@ class Constants:
         lipschitz: Lambda, a Lipschitz constant of J. Exact for two layers; NaN if there is no
             formula.
         lipschitz_sampled: the largest abs(J - J') / abs(theta - theta') seen: a lower estimate.
-        residual: |r_0|.
-        bound_J: B_J, a bound of |J| on the ball of radius R.
+        residual: ``|r_0|``.
+        bound_J: B_J, a bound of ``|J|`` on the ball of radius R.
         L: a Lipschitz constant of the gradient of the loss on that ball.
         smoothness_sampled: the largest curvature of the loss at theta_0, by power iteration: a
             lower estimate of L.
         step: gamma.
         nu: 1 / (1 - gamma L / 2).
         R: sigma_0 / (2 Lambda).
-        R_prime: 2 nu |r_0| / (sigma_A sigma_0).
+        R_prime: 2 nu ``|r_0|`` / (sigma_A sigma_0).
         radius_sharp: rho*, the radius without the factor 1/2 given away; infinite if the sharper
-            condition 2 nu Lambda |r_0| < sigma_A sigma_0^2 fails. Where ``holds``, no path is
+            condition 2 nu Lambda ``|r_0|`` < sigma_A sigma_0^2 fails. Where ``holds``, no path is
             longer.
         mu: (sigma_A sigma_0 / 2)^2, the constant of Polyak and Lojasiewicz.
         rate: q, the factor by which the loss falls a step at least; of the flow: exp(-2 mu), in a
             unit of time.
-        injectivity: a bound of |A z| >= lambda |z| that holds: sigma_A if A is injective, else 0.
-        injectivity_sampled: the least |A z| / |z| over differences z of sampled images and the
-            truth: an upper estimate of the restricted injectivity. NaN without truth.
+        injectivity: lambda for which ``|A z|`` >= lambda ``|z|`` holds: sigma_A if A is injective,
+            else 0.
+        injectivity_sampled: the least ``|A z|`` / ``|z|`` over differences z of sampled images and
+            the truth: an upper estimate of the restricted injectivity. NaN without truth.
         covered_radius: every image this near to x_0 is reached in the ball of radius R'.
         holds: where all hypotheses hold.
     """
@@ -92,7 +93,7 @@ class Constants:
         return 1 / self.L
 
     def residual_bound(self, iterations: Tensor) -> Tensor:
-        """The theorem's bound of |A x_t - y|: |r_0| q^(t/2).
+        """The theorem's bound of ``|A x_t - y|``: ``|r_0|`` q^(t/2).
 
         Args:
             iterations: t, (T,). With step 0, the gradient flow, these are times.
@@ -104,31 +105,31 @@ class Constants:
         return self.residual * self.rate**half
 
     def loss_bound(self, iterations: Tensor) -> Tensor:
-        """The theorem's bound of the loss: q^t |r_0|^2 / 2, (T, runs)."""
+        """The theorem's bound of the loss: q^t ``|r_0|^2`` / 2, (T, runs)."""
         return self.residual_bound(iterations).square() / 2
 
     def stopping_time(self, noise: float | Tensor) -> Tensor:
-        """The first t from which on the theorem says that |A x_t - A xbar| <= 2 |eps|.
+        """The first t from which on the theorem says that ``|A x_t - A xbar|`` <= 2 ``|eps|``.
 
         .. math:: T = \\lceil 2 \\log(|r_0| / |\\varepsilon|) / \\log(1 / q) \\rceil
 
         Args:
-            noise: |eps|, or one for each run.
+            noise: ``|eps|``, or one for each run.
 
         Returns:
-            Steps, (runs,): 0 if |r_0| <= |eps|, infinite if there is no noise.
+            Steps, (runs,): 0 if ``|r_0|`` <= ``|eps|``, infinite if there is no noise.
         """
         ratio = self.residual / torch.as_tensor(noise, dtype=torch.float64)
         return (-2 * ratio.log() / self.rate.log()).ceil().clamp_min(0)
 
     def error_bound(self, iterations: Tensor, noise: float | Tensor) -> Tensor:
-        """The theorem's bound of |x_t - xbar|: (|r_0| q^(t/2) + |eps|) / sigma_A.
+        """The theorem's bound of ``|x_t - xbar|``: (``|r_0|`` q^(t/2) + ``|eps|``) / sigma_A.
 
         It is infinite where A is not injective: there the theorem bounds nothing.
 
         Args:
             iterations: t, (T,).
-            noise: |eps|, or one for each run.
+            noise: ``|eps|``, or one for each run.
 
         Returns:
             (T, runs).
@@ -255,7 +256,7 @@ def _sampled(
     """The three sampled constants.
 
     The points lie in the directions J_0^T w, w random, in which images move most, at distances up
-    to 2 |r_0| / (sigma_A sigma_0), the radius R' of the flow.
+    to 2 ``|r_0|`` / (sigma_A sigma_0), the radius R' of the flow.
     """
     nothing = torch.full_like(residual, torch.nan)
     lipschitz, injectivity, smoothness = nothing, nothing, nothing
@@ -287,7 +288,7 @@ def _sampled(
 
 
 def _curvature(network: Network, A: Tensor, y: Tensor, generator, steps: int) -> Tensor:
-    """|H v| for the Hessian H of the loss at theta_0, after steps of the power iteration."""
+    """``|H v|`` for the Hessian H of the loss at theta_0, after steps of the power iteration."""
     theta_0 = network.start[:, None]
 
     def gradient(theta: Tensor) -> Tensor:

@@ -138,7 +138,7 @@ class TwoLayer(Network):
         return column * self.u[:, None, None]
 
     def gram(self, theta: Tensor | None = None) -> Tensor:
-        """J J^T = |u|^2 V diag(phi'(W u))^2 V^T / k in closed form, (runs, n, n).
+        """J J^T = ``|u|^2`` V diag(phi'(W u))^2 V^T / k in closed form, (runs, n, n).
 
         Args:
             theta: (runs, k, d), one point a run; None: theta_0.
@@ -149,21 +149,24 @@ class TwoLayer(Network):
         return weighted @ weighted.mT * self.u.square().sum(1)[:, None, None] / self.k
 
     def change(self, theta: Tensor) -> Tensor:
-        """|J(theta) - J(theta_0)| = |u| |V diag(phi'(W u) - phi'(W_0 u))| / sqrt(k), (runs,)."""
+        """``|J(theta) - J(theta_0)|`` of every run, (runs,).
+
+        It is ``|u| |V diag(phi'(W u) - phi'(W_0 u))| / sqrt(k)``.
+        """
         slopes = [self.phi.slope(W @ self.u[:, :, None]).mT for W in (theta, self.start)]
         return _norm(self.V * (slopes[0] - slopes[1])) * self.u.norm(dim=1) / self.k**0.5
 
     def lipschitz(self) -> Tensor:
-        """The global Lipschitz constant of J: max |phi''| max_i |V_i| |u|^2 / sqrt(k), (runs,).
+        """The global Lipschitz constant of J, (runs,).
 
-        V_i are the columns of V. It is exact: moving one neuron across the maximum of |phi''|
-        attains it in the limit.
+        It is ``max |phi''| max_i |V_i| |u|^2 / sqrt(k)`` with the columns V_i of V, and exact:
+        moving one neuron across the maximum of ``|phi''|`` attains it in the limit.
         """
         columns = self.V.norm(dim=1).amax(1)
         return self.phi.max_curvature * columns * self.u.square().sum(1) / self.k**0.5
 
     def bound(self) -> Tensor:
-        """A global bound of |J|: max |phi'| |V| |u| / sqrt(k), (runs,)."""
+        """A global bound of ``|J|``, (runs,): ``max |phi'| |V| |u| / sqrt(k)``."""
         return self.phi.max_slope * _norm(self.V) * self.u.norm(dim=1) / self.k**0.5
 
 

@@ -11,13 +11,14 @@
 from .base import LocalNetwork, NoiseEmbedding, ResidualBlock, Skip
 from .decomposition import Decomposition, decompose
 from .field import ReceptiveField, receptive_field
-from .local import PatchMLP, ResNet, UNet
+from .local import Chain, PatchMLP, ResNet, UNet
 from .physics import PhysicsNetwork, RegularisedInverse, SpectralNetwork, SVDNet
 from .proximal import Corrections, FullyLearned, UnrolledProximal
 from .unrolled import LISTA, SteppingNetwork, UnrolledGradient, UnrolledISTA, UnrolledNetwork
 from .wavelet import haar, inverse_haar
 
 __all__ = [
+    "Chain",
     "LISTA",
     "Corrections",
     "Decomposition",

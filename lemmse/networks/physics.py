@@ -37,7 +37,6 @@ class PhysicsNetwork(nn.Module):
         image_shape: (C, H, W).
 
     Attributes:
-        operator: A. It is no submodule: not trained, not in ``state_dict``, not moved by ``to``.
         image_shape: (C, H, W).
         measurement_shape: shape of one measurement, without the batch.
         alike: whether A treats every channel alike.
@@ -65,7 +64,7 @@ class PhysicsNetwork(nn.Module):
 
     @property
     def operator(self) -> Operator:
-        """The operator A."""
+        """The operator A, which is no submodule: not trained, saved or moved with the network."""
         return self._operator[0]
 
     def forward(self, y: Tensor, sigma: float | Tensor) -> Tensor:

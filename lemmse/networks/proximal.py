@@ -187,7 +187,7 @@ class FullyLearned(nn.Module):
         """Reconstructs images.
 
         Args:
-            y: measurements, (B, *measurement_shape).
+            y: measurements, ``(B, *measurement_shape)``.
             sigma: standard deviation of the noise in y, > 0: a number or (B,).
 
         Returns:
@@ -213,7 +213,7 @@ class FullyLearned(nn.Module):
         """Measures what the dense layer takes as 0 and 1, over all numbers of all measurements.
 
         Args:
-            measurements: of training images, (N, *measurement_shape).
+            measurements: of training images, ``(N, *measurement_shape)``.
 
         Raises:
             ValueError: they have another shape, or are all the same number.

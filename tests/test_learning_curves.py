@@ -1,0 +1,94 @@
+"""The grid of chapter 21: what it trains, that it goes on where it was, and what is published."""
+
+import json
+
+import pytest
+import torch
+
+from lemmse import datasets, learning_curves
+from lemmse.__main__ import main
+from lemmse.learning_curves import CONTESTANTS, contestant, counts, photographs, scanner
+from lemmse.metrics import psnr
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """The same grid, of hardly trained networks."""
+    sizes = {"STEPS": 2, "LONGER": 2, "CLOCKED": 4, "IMAGES": 8, "TEST_IMAGES": 3}
+    for name, value in {**sizes, "SHARES": (0.5, 1.0)}.items():
+        monkeypatch.setattr(learning_curves, name, value)
+
+
+def test_photographs_are_averages_of_the_centre():
+    image = datasets.load("photos-grey", "test", 1)
+    block = image[0, 0, 4:6, 4:6].mean()
+    torch.testing.assert_close(photographs("test", 1)[0, 0, 0, 0], block)
+
+
+def test_contestants_differ_in_what_they_believe():
+    right, wrong = contestant("proximal"), contestant("proximal, wrong angles")
+    x = photographs("test", 1)
+    assert torch.equal(right.operator.A(x), scanner().A(x))
+    assert not torch.allclose(wrong.operator.A(x), scanner().A(x), atol=1e-2)
+    # Else they are the same network.
+    states = right.state_dict(), wrong.state_dict()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_an_unknown_contestant_is_explained():
+    with pytest.raises(ValueError, match="expected one of svd, proximal"):
+        contestant("unet")
+
+
+def test_the_command_goes_on_where_it_was(tiny, tmp_path, monkeypatch, capsys):
+    out, whole = tmp_path / "curves.json", 2 * len(CONTESTANTS)
+    real, calls = learning_curves.trained, []
+
+    def trained(*arguments):
+        calls.append(arguments)
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(learning_curves, "trained", trained)
+    words = ["curves", "--seeds", "0", "--out", str(out)]
+    assert main(words) == 130
+    clocked = 4  # trainings that only measure the time
+    written = json.loads(out.read_text())["cells"]
+    assert sum(len(by) for by in written.values()) == 7 - clocked
+    assert main(words) == 0
+    assert len(calls) == whole + clocked + 1
+    found = learning_curves.results(out)
+    assert set(found["cells"]) == set(CONTESTANTS)
+    assert found["cells"]["svd"]["8"]["0"]["steps"] == 2
+    assert found["cells"]["learned, equal time"]["8"]["0"]["steps"] == found["equal time"]
+    assert "proximal, longer" in capsys.readouterr().out
+
+
+def test_results_of_another_setup_are_not_mixed(tiny, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "curves.json"
+    out.write_text(json.dumps({"setup": {"side": 3}}))
+    assert main(["curves", "--out", str(out)]) == 2
+    assert "another setup" in capsys.readouterr().err
+
+
+def test_a_seed_draws_the_images_and_the_numbers_are_psnr(tiny):
+    one, again, other = (learning_curves.trained("proximal", 4, seed, 2) for seed in (0, 0, 1))
+    assert one["test"] == again["test"]
+    assert one["test"] != other["test"]
+    assert one["history"][-1] == one["test"]
+    truth = photographs("test", 3)
+    y = scanner().measure(truth, 0.3, torch.Generator().manual_seed(10_000))
+    start = psnr(contestant("proximal")(y, 0.3), truth).mean().item()
+    assert one["test"] == pytest.approx(start, abs=3)  # two steps later
+
+
+def test_published_results_are_of_this_setup_and_complete():
+    found = learning_curves.results()
+    assert found["setup"] == json.loads(json.dumps(learning_curves.setup()))
+    for name in CONTESTANTS:
+        by_count = found["cells"][name]
+        assert sorted(map(int, by_count)) == counts(name)
+        for cells in by_count.values():
+            assert sorted(map(int, cells)) == list(learning_curves.SEEDS)
+    assert {"device", "torch", "lemmse"} <= set(found["machine"])
