@@ -120,8 +120,8 @@ def psnrs(output: Tensor, estimate: Tensor, truth: Tensor) -> dict[str, list[flo
         truth: the images.
 
     Example:
-        >>> psnrs(torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.9))
-        {'network_formula': [0.0], 'network_truth': [20.0], 'formula_truth': [0.915]}
+        >>> psnrs(torch.full((1, 1, 2, 2), 0.5), torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.9))
+        {'network_formula': [6.021], 'network_truth': [7.959], 'formula_truth': [0.915]}
     """
     pairs = {
         "network_formula": (output, estimate),

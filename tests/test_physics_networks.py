@@ -560,3 +560,14 @@ def test_bad_calls():
     for variance in (torch.ones(3), torch.zeros(SIZE), 1.0):
         with pytest.raises(ValueError, match="variance"):
             trained[2].set_prior_variance(variance)
+
+
+def test_standardised_measurements_are_what_the_dense_layer_sees():
+    y = 5 + 3 * random(4, 20)
+    network, plain = FullyLearned((20,), SHAPE, 1, 4), FullyLearned((20,), SHAPE, 1, 4)
+    network.standardise(y)
+    plain.load_state_dict({**network.state_dict(), "unit": torch.tensor([0.0, 1.0])})
+    unit = (y - y.mean()) / y.std(correction=0)
+    torch.testing.assert_close(network(y, 0.1), plain(unit, 0.1), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="differ"):
+        network.standardise(torch.ones(2, 20))
