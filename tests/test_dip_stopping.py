@@ -75,4 +75,4 @@ def test_the_discrepancy_principle_stops_the_photographs_at_the_noise():
         for residual, time in zip(cell["residual"], cell["rules"]["discrepancy"], strict=True):
             row = cell["at"].index(time)
             assert residual[row] <= 1 or row == len(residual) - 1
-            assert all(value > 1 for value in residual[:row])
+            assert all(value >= 1 for value in residual[:row])  # rounded to four digits

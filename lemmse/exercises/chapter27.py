@@ -55,8 +55,8 @@ def _kernel_stays(case):
             lambda case: close(
                 _other(case, t=0), (case["x0"] - case["truth"]).square().sum(), 1e-8
             ),
-            "for t = 0 all w_i are 1: no noise yet, and all of x0 - truth, the part that A does not "
-            "see with it",
+            "for t = 0 all w_i are 1: no noise yet, and all of x0 - truth, with the part "
+            "that A does not see",
         ),
         Property(
             NOISELESS,
