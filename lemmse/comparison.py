@@ -120,7 +120,8 @@ def psnrs(output: Tensor, estimate: Tensor, truth: Tensor) -> dict[str, list[flo
         truth: the images.
 
     Example:
-        >>> psnrs(torch.full((1, 1, 2, 2), 0.5), torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.9))
+        >>> grey = [torch.full((1, 1, 2, 2), value) for value in (0.5, 0.0, 0.9)]
+        >>> psnrs(*grey)
         {'network_formula': [6.021], 'network_truth': [7.959], 'formula_truth': [0.915]}
     """
     pairs = {

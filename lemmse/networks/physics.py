@@ -64,7 +64,7 @@ class PhysicsNetwork(nn.Module):
 
     @property
     def operator(self) -> Operator:
-        """The operator A. As it is no submodule, it is not trained, saved or moved with the rest."""
+        """The operator A. It is no submodule, so not trained, saved or moved with the rest."""
         return self._operator[0]
 
     def forward(self, y: Tensor, sigma: float | Tensor) -> Tensor:
