@@ -1,4 +1,4 @@
-"""Which device to compute on."""
+"""Which device to compute on, and how precisely."""
 
 import torch
 
@@ -19,3 +19,13 @@ def device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def precise(device: torch.device) -> torch.dtype:
+    """The best precision of a device: float64, which Apple's GPUs (mps) lack.
+
+    Example:
+        >>> precise(torch.device("cpu"))
+        torch.float64
+    """
+    return torch.float32 if device.type == "mps" else torch.float64

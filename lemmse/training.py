@@ -143,8 +143,8 @@ class Problem:
         Example:
             >>> from lemmse.operators import Tomography
             >>> problem = Problem.direct(torch.rand(2, 1, 8, 8), Tomography([0, 90], (8, 8)))
-            >>> problem.measured(problem.images, torch.full((2,), 0.1), None).shape[:3]
-            torch.Size([2, 1, 2])
+            >>> problem.measured(problem.images, torch.full((2,), 0.1), None).shape
+            torch.Size([2, 1, 12, 2])
         """
         _check_batch(images)
         return cls(images, as_operator(operator, tuple(images.shape[1:])), None)

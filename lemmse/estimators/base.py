@@ -9,6 +9,7 @@ from numbers import Real
 import torch
 from torch import Tensor, distributed
 
+from ..devices import precise
 from ..operators import Identity, as_operator
 from ..operators.checks import check_finite, check_images
 from ..reduction import Keys, State, Stream, processes
@@ -144,11 +145,6 @@ class Estimator:
         """A source of whole images: keys (n, d), one for each training image."""
         held = Keys(keys.to(self.dtype), self.images.flatten(1).to(self.dtype), self.image_ids)
         return Stream(lambda: [held])
-
-
-def precise(device: torch.device) -> torch.dtype:
-    """The best precision of a device: float64, which Apple's GPUs (mps) lack."""
-    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def log_normaliser(rank: int, log_pdet: Tensor, sigma: Tensor, samples: int) -> Tensor:

@@ -7,10 +7,11 @@ import math
 import torch
 from torch import Tensor
 
+from ..devices import precise
 from ..operators import Identity, Operator, Stationary, as_operator
 from ..operators.checks import check_finite, check_images, check_noise_level
 from ..operators.materialise import real_vectors
-from .base import precise, real_dtype
+from .base import real_dtype
 
 IMAGES_AT_ONCE = 256
 

@@ -9,12 +9,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ..devices import precise
 from ..operators import Identity
 from ..operators import preinverse as make_preinverse
 from ..patches import LocationGroup, check_patch_size, extract, location_groups, merge_equal
 from ..reduction import Index, Keys, State, Stream, Top, combine, reduce, strongest
 from ..symmetry import partners, transformations
-from .base import Estimator, log_normaliser, precise, real_dtype
+from .base import Estimator, log_normaliser, real_dtype
 from .voters import Voters, pixel_indices
 from .whole import IMAGES_AT_ONCE, apply_preinverse
 

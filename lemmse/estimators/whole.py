@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..devices import precise
 from ..operators import Diagonal, Stationary
 from ..operators import preinverse as make_preinverse
 from ..operators.materialise import real_vectors
 from ..patches import whitening
 from ..reduction import State, combine, reduce
-from .base import Estimator, log_normaliser, precise
+from .base import Estimator, log_normaliser
 
 IMAGES_AT_ONCE = 256
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..estimators.base import precise
+from ..devices import precise
 from ..operators import Operator, as_operator, materialise
 from ..operators.checks import (
     COMPLEX,

@@ -15,7 +15,7 @@ from ..networks.proximal import FullyLearned, UnrolledProximal
 from ..networks.unrolled import LISTA, UnrolledGradient, UnrolledISTA
 from ..operators import Blur, Operator, Tomography
 from ..training import Problem, Settings
-from .spec import BLUR_STD
+from .spec import BLUR_STD, check_known, parts_of
 
 ANGLES = 24
 """Tomography measures so many projections, at equal steps over 180 degrees."""
@@ -84,12 +84,8 @@ class PhysicsSpec:
     layers: int | None = None
 
     def __post_init__(self):
-        for what, value, known in (
-            ("task", self.task, SIGMAS),
-            ("network", self.kind, PHYSICS_NETWORKS),
-        ):
-            if value not in known:
-                raise ValueError(f"{what}: expected one of {', '.join(known)}, got {value!r}")
+        check_known("task", self.task, SIGMAS)
+        check_known("network", self.kind, PHYSICS_NETWORKS)
         if (self.kind in LAYERED) != bool(self.layers):
             wanted = "a number of layers: -kK" if self.kind in LAYERED else "no layers"
             raise ValueError(f"layers of {self.kind}: expected {wanted}, got {self.layers}")
@@ -101,10 +97,7 @@ class PhysicsSpec:
         Raises:
             ValueError: the name does not have the form above.
         """
-        match = cls.PATTERN.fullmatch(name)
-        if match is None:
-            raise ValueError(f"model: expected a name of the form {cls.FORM}, got {name!r}")
-        parts = match.groupdict()
+        parts = parts_of(name, cls.PATTERN, cls.FORM)
         layers = None if parts["layers"] is None else int(parts["layers"])
         return cls(parts["dataset"], parts["task"], parts["network"], layers)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -82,12 +83,8 @@ class Spec:
     architecture: str = "patchmlp"
 
     def __post_init__(self):
-        for what, value, known in (
-            ("task", self.task, TASKS),
-            ("architecture", self.architecture, ARCHITECTURES),
-        ):
-            if value not in known:
-                raise ValueError(f"{what}: expected one of {', '.join(known)}, got {value!r}")
+        check_known("task", self.task, TASKS)
+        check_known("architecture", self.architecture, ARCHITECTURES)
         if (self.task, self.physics) not in PREINVERSES:
             known = ", ".join(physics for task, physics in PREINVERSES if task == self.task)
             raise ValueError(f"physics of {self.task}: expected {known}, got {self.physics!r}")
@@ -99,10 +96,7 @@ class Spec:
         Raises:
             ValueError: the name does not have the form above.
         """
-        match = cls.PATTERN.fullmatch(name)
-        if match is None:
-            raise ValueError(f"model: expected a name of the form {cls.FORM}, got {name!r}")
-        parts = match.groupdict()
+        parts = parts_of(name, cls.PATTERN, cls.FORM)
         return cls(
             parts["dataset"],
             parts["task"],
@@ -174,6 +168,24 @@ class Spec:
             "marks_zeros": (self.task, self.physics) == ("inpainting", "aware"),
             **SIZES[self.architecture],
         }
+
+
+def check_known(what: str, value: str, known: Iterable[str]) -> None:
+    """ValueError unless a part of a name is one of those known."""
+    if value not in known:
+        raise ValueError(f"{what}: expected one of {', '.join(known)}, got {value!r}")
+
+
+def parts_of(name: str, pattern: re.Pattern, form: str) -> dict[str, str | None]:
+    """The parts of a name.
+
+    Raises:
+        ValueError: the name has another form.
+    """
+    match = pattern.fullmatch(name)
+    if match is None:
+        raise ValueError(f"model: expected a name of the form {form}, got {name!r}")
+    return match.groupdict()
 
 
 def local_catalogue() -> list[Spec]:
