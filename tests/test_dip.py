@@ -441,6 +441,7 @@ def test_hypotheses_fail_without_full_row_rank_or_a_formula():
     prior = ConvolutionalPrior.draw((1, 4, 4), generator(), runs=2, width=3, levels=1)
     found = constants(torch.eye(16).double(), prior, torch.ones(16).double(), samples=4)
     assert found.lipschitz.isnan().all()
+    assert all(t.isnan().all() for t in (found.nu, found.R_prime, found.radius_sharp))
     assert not found.holds.any()
     assert (found.lipschitz_sampled > 0).all()
     assert (found.smoothness_sampled > 0).all()
@@ -487,6 +488,13 @@ def test_inequalities_of_the_theorem_where_its_hypotheses_hold(case):
         assert (found.loss <= c.loss_bound(found.iterations) * (1 + 1e-9) + 1e-26).all()
         assert (found.error <= c.error_bound(found.iterations, noise)).all()
         assert c.error_bound(found.iterations, noise).isfinite().all() == (case[0] != "f")
+
+
+def test_without_full_rank_the_theorem_names_no_time():
+    network, A, truth, eps = problem(6, 6, 4)  # fewer neurons than pixels: sigma_0 = 0
+    found = constants(A, network, measured(A, truth, eps), samples=0)
+    assert (found.sigma_0 == 0).all()
+    assert found.stopping_time(1e-3).isinf().all()
 
 
 def test_error_near_the_truth_after_the_stopping_time():

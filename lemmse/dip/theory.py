@@ -59,7 +59,8 @@ class Constants:
             else 0.
         injectivity_sampled: the least ``|A z|`` / ``|z|`` over differences z of sampled images and
             the truth: an upper estimate of the restricted injectivity. NaN without truth.
-        covered_radius: every image this near to x_0 is reached in the ball of radius R'.
+        covered_radius: where all hypotheses hold, every image this near to x_0 is reached in the
+            ball of radius R'.
         holds: where all hypotheses hold.
     """
 
@@ -117,10 +118,13 @@ class Constants:
             noise: ``|eps|``, or one for each run.
 
         Returns:
-            Steps, (runs,): 0 if ``|r_0|`` <= ``|eps|``, infinite if there is no noise.
+            Steps, (runs,): 0 if ``|r_0|`` <= ``|eps|``, infinite if there is no noise or
+            the theorem promises no decrease (q >= 1).
         """
-        ratio = self.residual / torch.as_tensor(noise, dtype=torch.float64)
-        return (-2 * ratio.log() / self.rate.log()).ceil().clamp_min(0)
+        noise = torch.as_tensor(noise, dtype=torch.float64)
+        steps = (-2 * (self.residual / noise).log() / self.rate.log()).ceil()
+        steps = torch.where(self.rate >= 1, torch.inf, steps)
+        return torch.where(self.residual <= noise, 0.0, steps)
 
     def error_bound(self, iterations: Tensor, noise: float | Tensor) -> Tensor:
         """The theorem's bound of ``|x_t - xbar|``: (``|r_0|`` q^(t/2) + ``|eps|``) / sigma_A.
@@ -194,12 +198,12 @@ def constants(
     steps = 1 / L if step is None else torch.as_tensor(step, dtype=torch.float64).expand(runs)
     if bool((steps < 0).any()):
         raise ValueError(f"step: expected positive numbers, or 0 for the flow, got {step}")
-    nu = torch.where(steps * L < 2, 1 / (1 - steps * L / 2), torch.inf)
+    nu = torch.where(steps * L >= 2, torch.inf, 1 / (1 - steps * L / 2))
     mu = (sigma_A * sigma_0 / 2).square()
     flow = steps == 0
     R_prime = 2 * nu * residual / (sigma_A * sigma_0)
     inner = sigma_0.square() - 2 * nu * lipschitz * residual / sigma_A
-    sharp = torch.where(inner > 0, (sigma_0 - inner.clamp_min(0).sqrt()) / lipschitz, torch.inf)
+    sharp = torch.where(inner <= 0, torch.inf, (sigma_0 - inner.clamp_min(0).sqrt()) / lipschitz)
     sampled = _sampled(network, A, y, start, truth, residual, sigma_A, sigma_0, generator, samples)
     return Constants(
         y=y,
