@@ -481,9 +481,9 @@ def test_the_copies_are_written_with_the_numbers_of_the_book(tmp_path):
 def test_numbers_are_those_of_the_pages(path, course):
     page = ROOT / "_build" / "html" / path.relative_to(ROOT).with_suffix(".html")
     soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
-    compared = 0
+    compared, tags = 0, {tag["id"]: tag for tag in soup.find_all(id=True)}
     for label, text in course.labels.items():
-        tag = soup.find(id=label) or soup.find(id=f"equation-{label}")
+        tag = tags.get(label) or tags.get(f"equation-{label}")
         number = tag and (tag.find(class_="caption-number") or tag.find(class_="eqno"))
         if number:
             assert number.get_text().strip().removesuffix("#") == text, label
