@@ -15,8 +15,8 @@ from . import figure1, figure2, figure3, figure4
 # Each has settings(), cells() and compute(cell, device).
 FIGURES = {1: figure1, 2: figure2, 3: figure3, 4: figure4}
 
+# The folder of the published results.
 RESULTS = Path(__file__).parent.parent / "results"
-"""The folder of the published results."""
 
 
 def path(number: int) -> Path:
