@@ -216,14 +216,14 @@ def equal_time() -> int:
     return round(STEPS * seconds["proximal"] / seconds["learned"])
 
 
-def cells(seeds: tuple[int, ...], done: dict) -> list[tuple[int, int, str]]:
-    """What is left to be trained: seed, number of images, contestant."""
+def cells(seeds: tuple[int, ...]) -> list[tuple[int, int, str]]:
+    """What is to be trained: seed, number of images, contestant."""
     return [
         (seed, count, name)
         for seed in seeds
         for count in counts()
         for name in CONTESTANTS
-        if count in counts(name) and str(seed) not in done.get(name, {}).get(str(count), {})
+        if count in counts(name)
     ]
 
 
@@ -241,7 +241,7 @@ def counts(name: str = "") -> list[int]:
 def measure(
     out: Path = RESULTS,
     seeds: tuple[int, ...] = SEEDS,
-    bar: Callable[[str, int], None] = lambda text, left: None,
+    bar: Callable[[str], None] = lambda text: None,
 ) -> dict:
     """Trains all contestants on all shares of the data, and writes the results after every one.
 
@@ -250,7 +250,7 @@ def measure(
     Args:
         out: the JSON file, read first if it exists.
         seeds: which.
-        bar: called with a text and the number of cells left, before each.
+        bar: called with the name of every cell once it is there.
 
     Returns:
         ``setup``; ``machine``; ``equal time``, a number of steps; and
@@ -266,17 +266,17 @@ def measure(
             raise ValueError(f"{out}: it is about another setup; remove it, or choose another file")
     else:
         done = {"setup": here, "machine": machine("cpu"), "equal time": equal_time(), "cells": {}}
-    left = cells(seeds, done["cells"])
-    for position, (seed, count, name) in enumerate(left):
-        bar(f"{name}, {count} images, seed {seed}", len(left) - position)
-        steps = {
-            "learned, equal time": done["equal time"],
-            "learned, longer": LONGER * STEPS,
-            "proximal, longer": round(LONGER * STEPS * STEPS / done["equal time"]),
-        }.get(name, STEPS)
+    steps = {
+        "learned, equal time": done["equal time"],
+        "learned, longer": LONGER * STEPS,
+        "proximal, longer": round(LONGER * STEPS * STEPS / done["equal time"]),
+    }
+    for seed, count, name in cells(seeds):
         found = done["cells"].setdefault(name, {}).setdefault(str(count), {})
-        found[str(seed)] = trained(name, count, seed, steps)
-        write_json(out, done)
+        if str(seed) not in found:
+            found[str(seed)] = trained(name, count, seed, steps.get(name, STEPS))
+            write_json(out, done)
+        bar(f"{name}, {count} images, seed {seed}")
     return done
 
 

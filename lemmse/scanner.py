@@ -232,7 +232,7 @@ def squared_errors(case: Case, photographs: int = PHOTOGRAPHS) -> list[float]:
     """The mean squared error of LE-MMSE at the sampled pixels of each test photograph."""
     estimator = le_mmse(case, datasets.load("photos-grey", "train", IMAGES).double())
     truth = datasets.load("photos-grey", "test", PHOTOGRAPHS).double()
-    y = measured(truth, case.fault)[:photographs].view(-1, 1, *Scanner().measurement_shape)
+    y = measured(truth, case.fault)[:photographs].view(-1, 1, *estimator.operator.measurement_shape)
     if estimator.operator.origin is not None:
         y = y - estimator.operator.origin
     pixels = sampled_pixels()

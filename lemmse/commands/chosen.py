@@ -1,4 +1,4 @@
-"""What the commands that go through models have in common."""
+"""What the commands that go through models, or through cells of results, have in common."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def check_count(images: int) -> None:
 
 
 @contextmanager
-def cell_bar(description: str) -> Iterator[Callable[[str], None]]:
+def cell_bar(description: str, total: int | None = None) -> Iterator[Callable[[str], None]]:
     """A progress bar over cells, which shows the text that it is called with after each."""
-    with tqdm(desc=description, unit="cell") as bar:
+    with tqdm(desc=description, unit="cell", total=total) as bar:
 
         def advance(text: str) -> None:
             bar.set_postfix_str(text)

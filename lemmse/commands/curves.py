@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tqdm import tqdm
-
 from .. import learning_curves
+from .chosen import cell_bar
 
 
 def add(commands) -> None:
@@ -28,14 +27,9 @@ def add(commands) -> None:
 def draw_curves(args: argparse.Namespace) -> None:
     """The command `curves`."""
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    with tqdm(desc="curves", unit="cell") as bar:
-
-        def advance(text: str, left: int) -> None:
-            bar.total = bar.total or left + 1
-            bar.set_postfix_str(text)
-            bar.update()
-
-        found = learning_curves.measure(args.out, tuple(args.seeds), advance)
+    seeds = tuple(args.seeds)
+    with cell_bar("curves", len(learning_curves.cells(seeds))) as advance:
+        found = learning_curves.measure(args.out, seeds, advance)
     print("\nPSNR on test images in dB, against the number of training images")
     print(learning_curves.table(found))
     print(f"\nresults: {args.out}")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..devices import device
 from ..dip import figures
+from .chosen import cell_bar
 
 
 def add(commands) -> None:
@@ -32,11 +31,6 @@ def compute(args: argparse.Namespace) -> None:
     out = figures.path(args.figure) if args.out is None else args.out
     out.parent.mkdir(parents=True, exist_ok=True)
     count = len(figures.FIGURES[args.figure].cells())
-    with tqdm(desc=f"figure {args.figure}", unit="cell", total=count) as bar:
-
-        def advance(cell: str) -> None:
-            bar.set_postfix_str(cell)
-            bar.update()
-
+    with cell_bar(f"figure {args.figure}", count) as advance:
         figures.compute(args.figure, out, device(), advance)
     print(f"results: {out}")
