@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 # Found by a random search: the smallest CIELAB distance between two of these colours is 23 as seen
 # with normal vision, protanopia, deuteranopia or tritanopia (Machado et al. 2009), and each has a
-# contrast of at least 3 : 1 against white. tests/test_plots.py measures both again.
+# contrast of at least 3 : 1 against white. tests/plots/test_plots.py measures both again.
 _METHODS = {
     "truth": ("#1A1A1A", "none", "-"),
     "measurement": ("#7F7F7F", ".", ":"),

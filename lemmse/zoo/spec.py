@@ -25,6 +25,14 @@ SIZES = {
     "resnet": {"width": 64, "depth": 2},
     "patchmlp": {"width": 96, "depth": 3},
 }
+"""Networks for small training sets."""
+WIDE = {
+    "unet": {"width": 96},
+    "resnet": {"width": 128, "depth": 3},
+    "patchmlp": {"width": 192, "depth": 4},
+}
+"""Networks for at least `MANY` images, where the small ones are the bottleneck at large sigma."""
+MANY = 10_000
 
 HIDDEN_SIDE = 15
 """Inpainting hides a central square of so many pixels on a side."""
@@ -127,6 +135,8 @@ class Spec:
     @property
     def settings(self) -> Settings:
         """How such a network is trained."""
+        if self.images >= MANY:
+            return Settings(steps=8000, batch=256, crop=4, learning_rate=2e-3)
         return Settings(steps=2000, batch=128, crop=4, learning_rate=3e-3)
 
     def operator(self, image_size: tuple[int, int]) -> Operator:
@@ -166,7 +176,7 @@ class Spec:
             "patch_size": self.patch_size,
             # Aware inpainting: hidden pixels are exact zeros, and the formula makes use of it.
             "marks_zeros": (self.task, self.physics) == ("inpainting", "aware"),
-            **SIZES[self.architecture],
+            **(WIDE if self.images >= MANY else SIZES)[self.architecture],
         }
 
 
