@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..devices import precise
 from ..operators import Identity, Operator, Stationary, as_operator
-from ..operators.checks import check_finite, check_images, check_noise_level
+from ..operators.checks import check_finite, check_images, noise_levels
 from ..operators.materialise import real_vectors
 from .base import real_dtype
 
@@ -90,13 +90,10 @@ class LinearMMSE:
                 f"y: expected shape (B, {', '.join(map(str, blank.shape[1:]))}), got {got}"
             )
         check_finite(y, "y")
-        check_noise_level(sigma, len(y))
-        variance = torch.as_tensor(sigma, dtype=self.mean.dtype, device=y.device).square()
-        if not (variance > 0).all():
-            raise ValueError(f"sigma: expected > 0, got {sigma}")
+        variance = noise_levels(sigma, len(y), self.mean.dtype, y.device).square()
         residual = self.operator.measured(y.to(blank.dtype)) - blank
         estimate = self._wiener if self._circulant is not None else self._dense
-        return (self.mean + estimate(residual, variance.expand(len(y)))).to(real_dtype(y))
+        return (self.mean + estimate(residual, variance)).to(real_dtype(y))
 
     def _factorise(self, root: Tensor) -> None:
         """From R, (r, C, H, W) with C = R^T R / r: the SVD of A R^T."""

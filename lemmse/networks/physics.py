@@ -19,9 +19,9 @@ from ..operators.checks import (
     COMPLEX,
     REAL,
     check_image_shape,
-    check_noise_level,
     check_positive,
     check_tensor,
+    noise_levels,
 )
 from ..operators.materialise import real_vectors
 from .decomposition import decompose, treats_channels_alike
@@ -97,8 +97,7 @@ class PhysicsNetwork(nn.Module):
             ValueError: see `forward`.
         """
         check_tensor(y, "y", COMPLEX if self._complex else REAL, ("B", *self.measurement_shape))
-        check_noise_level(sigma, len(y))
-        return y, torch.as_tensor(sigma, dtype=y.dtype.to_real(), device=y.device).expand(len(y))
+        return y, noise_levels(sigma, len(y), y.dtype.to_real(), y.device, zero=True)
 
 
 class SpectralNetwork(PhysicsNetwork):
@@ -150,12 +149,12 @@ class SpectralNetwork(PhysicsNetwork):
         Raises:
             ValueError: sigma is negative or not finite.
         """
-        check_noise_level(sigma, len(sigma) if isinstance(sigma, Tensor) and sigma.ndim else 1)
         precision = self.precision()
         high = {"dtype": precision.dtype, "device": precision.device}
         s, p = (t.to(**high) for t in (self.singular_values, self.decomposition.penalty))
-        noise = torch.as_tensor(sigma, **high).square()
-        noise = noise.reshape(*noise.shape, *[1] * s.ndim)
+        one = not isinstance(sigma, Tensor) or sigma.ndim == 0
+        noise = noise_levels(sigma, 1 if one else len(sigma), **high, zero=True).square()
+        noise = noise.reshape(*[] if one else noise.shape, *[1] * s.ndim)
         return s / (s.square() + noise * precision * p + (s == 0))
 
     def reconstruct(self, y: Tensor, sigma: Tensor) -> Tensor:

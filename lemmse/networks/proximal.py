@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from ..operators.checks import (
     REAL,
-    check_noise_level,
     check_positive_integers,
     check_sizes,
     check_tensor,
+    noise_levels,
 )
 from .base import NoiseEmbedding, ResidualBlock
 from .unrolled import SteppingNetwork
@@ -119,8 +119,7 @@ class UnrolledProximal(SteppingNetwork):
 
     def checked(self, y: Tensor, sigma: float | Tensor) -> tuple[Tensor, Tensor]:
         y, sigma = super().checked(y, sigma)
-        check_noisy(sigma)
-        return y, sigma
+        return y, noise_levels(sigma, len(y), sigma.dtype, y.device)  # no zero: log sigma is used
 
     def layer(self, k: int, f: Tensor, y: Tensor, sigma: Tensor) -> Tensor:
         features = self.corrections.features(sigma[:, 0, 0, 0])
@@ -197,9 +196,7 @@ class FullyLearned(nn.Module):
             ValueError: see the class.
         """
         check_tensor(y, "y", REAL, ("B", *self.measurement_shape))
-        check_noise_level(sigma, len(y))
-        check_noisy(sigma)
-        sigma = torch.as_tensor(sigma, dtype=y.dtype, device=y.device).expand(len(y))
+        sigma = noise_levels(sigma, len(y), y.dtype, y.device)
         features, f = self.corrections.features(sigma), y
         if self.dense is not None:
             vectors = y.reshape(len(y), self._groups(), -1).to(self.dense.weight.dtype)
@@ -235,12 +232,6 @@ class FullyLearned(nn.Module):
         several = len(self.measurement_shape) > 1
         channels = self.image_shape[0]
         return channels if several and self.measurement_shape[0] == channels else 1
-
-
-def check_noisy(sigma: float | Tensor) -> None:
-    """Raises ValueError unless sigma is positive, for a network that is told its logarithm."""
-    if not bool((torch.as_tensor(sigma) > 0).all()):
-        raise ValueError(f"sigma: expected > 0 for this network, got {sigma}")
 
 
 def check_large_enough(image_shape: tuple[int, int, int]) -> None:

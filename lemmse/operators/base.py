@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -14,9 +14,9 @@ from .checks import (
     as_matrix,
     check_image_shape,
     check_images,
-    check_noise_level,
     check_positive,
     describe,
+    noise_levels,
 )
 from .materialise import home, materialise, real_vectors
 from .structure import General, Noise, PreInverse, Stationary
@@ -130,7 +130,7 @@ class Operator(nn.Module):
     def measure(
         self,
         x: Tensor,
-        sigma: float | Tensor,
+        sigma: float | Sequence[float] | Tensor | np.ndarray,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Measures images with additive white Gaussian noise, ``y = A x + sigma e``.
@@ -140,8 +140,8 @@ class Operator(nn.Module):
 
         Args:
             x: (B, C, H, W) real images.
-            sigma: standard deviation of the noise, in the unit of y: a number, or a (B,) tensor
-                with one for each image. Zero is allowed.
+            sigma: standard deviation of the noise, in the unit of y: a number, or one for each
+                image, (B,) or (B, 1, 1, 1). Zero is allowed.
             generator: source of the noise; None stands for the global one of torch.
 
         Raises:
@@ -156,8 +156,7 @@ class Operator(nn.Module):
             torch.Size([2, 1, 8, 8])
         """
         y = self.A(x)
-        check_noise_level(sigma, len(x))
-        level = torch.as_tensor(sigma, dtype=y.dtype.to_real(), device=y.device)
+        level = noise_levels(sigma, len(x), y.dtype.to_real(), y.device, zero=True)
         level = level.reshape(-1, *[1] * (y.ndim - 1))
         return y + level * self.measured(white_noise(y, generator))
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Sequence
 from numbers import Integral, Real
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +19,12 @@ def describe(value: object) -> str:
     """Returns a short description of an argument, for error messages."""
     if isinstance(value, Tensor):
         return f"a {value.dtype} tensor of shape {tuple(value.shape)}"
-    return f"{type(value).__name__} {value!r}"
+    if isinstance(value, np.ndarray):
+        return f"a {value.dtype} array of shape {value.shape}"
+    kinds = {type(entry).__name__ for entry in value} if isinstance(value, list | tuple) else set()
+    if kinds & {"Tensor", "ndarray", "list", "tuple"}:
+        return f"a {type(value).__name__} of {len(value)} entries ({', '.join(sorted(kinds))})"
+    return f"{type(value).__name__} {reprlib.repr(value)}"
 
 
 def check_finite(x: Tensor, name: str) -> None:
@@ -130,18 +137,78 @@ def check_positive(value: object, name: str) -> float:
     return float(value)
 
 
-def check_noise_level(sigma: object, batch: int) -> None:
-    """Checks a noise level: a number, or a tensor with one number for each image; zero allowed.
+RANGE = 1e12
+"""Noise levels lie within this factor of the scale of the data, either way."""
+
+
+def noise_levels(
+    sigma: object,
+    batch: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    zero: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    """Returns noise levels as one number for each image; gradients flow back to sigma.
+
+    Args:
+        sigma: a number, or numbers as a tensor, a NumPy array or a list: one for all images, of
+            shape () or (1,), or one for each of them, (B,); either with further dimensions of
+            size 1, as in (B, 1, 1, 1).
+        batch: B.
+        dtype, device: of the result.
+        zero: whether 0 is allowed.
+        scale: the largest absolute value of the data; sigma must then be zero or within a factor of
+            1e12 of it.
+
+    Returns:
+        (B,).
 
     Raises:
-        ValueError: if it is negative, not finite, or of another shape.
+        ValueError: if sigma is something else (boolean and complex numbers are), has another shape,
+            is negative, zero, not finite, or out of proportion to the data.
+
+    Example:
+        >>> import torch
+        >>> noise_levels([0.1, 0.2], 2, torch.float32, torch.device("cpu"))
+        tensor([0.1000, 0.2000])
     """
-    level = torch.as_tensor(sigma) if isinstance(sigma, Real | Tensor) else None
-    wanted = f"expected sigma to be a number or a tensor of shape ({batch},), finite and >= 0"
-    if level is None or level.is_complex() or level.shape not in ((), (batch,)):
+    least = ">= 0" if zero else "> 0"
+    wanted = f"expected sigma to be a number {least}, or one for each of {batch} images"
+    given = as_numbers(sigma)
+    if given is None or given.dtype == torch.bool or given.is_complex():
         raise ValueError(f"{wanted}, got {describe(sigma)}")
-    if not (torch.isfinite(level) & (level >= 0)).all():
-        raise ValueError(f"{wanted}, got {sigma!r}")
+    count = given.shape[0] if given.ndim else 1
+    if given.numel() != count or count not in (1, batch):
+        raise ValueError(f"{wanted}, got {describe(sigma)}")
+    levels = given.to(device, dtype).flatten()
+    exact = levels.detach()
+    if not (torch.isfinite(exact) & ((exact >= 0) if zero else (exact > 0))).all():
+        raise ValueError(f"{wanted}, finite in {dtype}, got {reprlib.repr(given.tolist())}")
+    if scale:  # nothing is out of proportion to black images
+        near = (exact >= scale / RANGE) & (exact <= scale * RANGE)
+        if not (near | (exact == 0)).all():
+            raise ValueError(
+                f"expected sigma to be within a factor of {RANGE:.0e} of the data's largest value, "
+                f"{scale:.3g}, got {reprlib.repr(given.tolist())}"
+            )
+    return levels.expand(batch)
+
+
+def as_numbers(value: object) -> Tensor | None:
+    """Returns a number, list or array as a tensor, None if it is no such thing."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, list | tuple) and any(isinstance(entry, Tensor) for entry in value):
+        entries = [as_numbers(entry) for entry in value]
+        alike = all(e is not None and e.shape == entries[0].shape for e in entries)
+        return torch.stack(entries) if alike else None
+    try:
+        array = np.asarray(value)
+        # torch lacks some of NumPy's integers and floats
+        return torch.from_numpy(array.astype(np.float64) if array.dtype.kind in "iuf" else array)
+    except (TypeError, ValueError):
+        return None
 
 
 def check_positive_integers(**numbers: int) -> None:
