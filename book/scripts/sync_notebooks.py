@@ -28,7 +28,8 @@ SETUP_METADATA = {
     "tags": ["setup", "hide-input"],
 }
 SETUP_CELL = """\
-# The same in every chapter: find lemmse{or_install}, then fix seed, device and figure style.
+# The same in every chapter: find lemmse{or_install};
+# then fix seed, device and figure style.
 try:
     import lemmse
 except ModuleNotFoundError{as_error}:
@@ -46,7 +47,8 @@ INSTALL = """\
     import lemmse"""
 EXPLAIN = """\
 raise ImportError(
-        "lemmse is not installed: run `make lab` in the book's folder, or `pip install <folder>`"
+        "lemmse is not installed: run `make lab` in the book's folder, "
+        "or `pip install <folder>`"
     ) from error"""
 
 
