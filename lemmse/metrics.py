@@ -1,7 +1,11 @@
 """How far two batches of images are apart: mean squared error, PSNR, SSIM."""
 
+import math
+
 import torch
 from torch import Tensor
+
+from .devices import precise
 
 # Wang et al. weigh the window by a Gaussian of std 1.5, cut at 3.5 std: 11 pixels.
 SSIM_WINDOW = 11
@@ -16,7 +20,7 @@ def mse(x: Tensor, y: Tensor) -> Tensor:
         x, y: images (B, C, H, W), floating point.
 
     Returns:
-        (B,), in squared units of the images. Differentiable.
+        (B,), in squared units of the images; computed in float64. Differentiable.
 
     Raises:
         ValueError: wrong rank, unequal shapes or types, not floating point, NaN or infinity,
@@ -27,8 +31,7 @@ def mse(x: Tensor, y: Tensor) -> Tensor:
         >>> mse(torch.zeros(2, 1, 4, 4), torch.full((2, 1, 4, 4), 0.5))
         tensor([0.2500, 0.2500])
     """
-    _check_pair(x, y)
-    return (x - y).square().flatten(1).mean(1)
+    return _differences(x, y).square().mean(1).to(x.dtype)
 
 
 def psnr(x: Tensor, y: Tensor, data_range: float = 1.0) -> Tensor:
@@ -41,8 +44,9 @@ def psnr(x: Tensor, y: Tensor, data_range: float = 1.0) -> Tensor:
         data_range: largest value minus smallest value an image can have.
 
     Returns:
-        (B,), in dB; infinity where the two images are equal. Differentiable; the gradient is 0
-        where the images are equal.
+        (B,), in dB; infinity where the two images are equal, and only there: computed in float64,
+        relative to the largest difference. Differentiable; the gradient is 0 where the images are
+        equal.
 
     Raises:
         ValueError: see `mse`; or `data_range` is not a positive finite number.
@@ -53,10 +57,14 @@ def psnr(x: Tensor, y: Tensor, data_range: float = 1.0) -> Tensor:
         tensor([20.])
     """
     _check_range(data_range)
-    error = mse(x, y) / data_range**2
-    differs = error > 0
-    decibels = -10 * torch.log10(torch.where(differs, error, 1.0))
-    return torch.where(differs, decibels, torch.inf)
+    differences = _differences(x, y)
+    # What the largest difference is changes nothing: its gradient is left out.
+    largest = differences.detach().abs().amax(1, keepdim=True)
+    differs = largest > 0
+    relative = torch.where(differs, differences / torch.where(differs, largest, 1), 1)
+    peak = torch.where(differs, largest, 1).log10() - math.log10(data_range)
+    decibels = -10 * relative.square().mean(1, keepdim=True).log10() - 20 * peak
+    return torch.where(differs, decibels, torch.inf)[:, 0].to(x.dtype)
 
 
 def ssim(x: Tensor, y: Tensor, data_range: float = 1.0) -> Tensor:
@@ -111,6 +119,13 @@ def ssim(x: Tensor, y: Tensor, data_range: float = 1.0) -> Tensor:
         for p, q in zip(_float64(x), _float64(y), strict=True)
     ]
     return torch.tensor(values, dtype=x.dtype, device=x.device)
+
+
+def _differences(x: Tensor, y: Tensor) -> Tensor:
+    """x - y, checked, in the best precision of the device, (B, C*H*W)."""
+    _check_pair(x, y)
+    high = precise(x.device)
+    return (x.to(high) - y.to(high)).flatten(1)
 
 
 def _float64(x: Tensor):

@@ -43,6 +43,26 @@ def test_psnr_of_a_constant_error(error):
     assert math.isclose(metrics.psnr(x, x + error).item(), -20 * math.log10(error), abs_tol=1e-9)
 
 
+@pytest.mark.parametrize(("error", "decibels"), [(1e-23, 460), (1e-38, 760), (1e30, -600)])
+def test_psnr_of_errors_whose_square_float32_cannot_hold(error, decibels):
+    x = torch.zeros(1, 1, 4, 4)
+    assert metrics.psnr(x, x + error).item() == pytest.approx(decibels, abs=1e-4)
+
+
+def test_psnr_of_errors_whose_square_float64_cannot_hold():
+    x = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
+    assert metrics.psnr(x, x + 1e-200, data_range=1e-100).item() == pytest.approx(2000)
+    assert metrics.psnr(x, x + 1e200).item() == pytest.approx(-4000)
+
+
+def test_errors_far_below_the_images_are_not_rounded_away():
+    x = torch.full((1, 1, 4, 4), 300.0)
+    y = x.clone()
+    y[..., 0, 0] = torch.nextafter(x[0, 0, 0, 0], torch.tensor(torch.inf))
+    step = (y - x).double().amax()
+    assert metrics.mse(x, y).item() == pytest.approx((step**2 / 16).item(), rel=1e-6)
+
+
 def test_psnr_of_equal_images_is_infinite_with_gradient_zero():
     x, y = pair(batch=2)
     y[0] = x[0]
