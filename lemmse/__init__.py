@@ -1,11 +1,10 @@
 """Exact minimum mean-square error estimators for imaging inverse problems."""
 
 from . import (
-    comparison,
     datasets,
-    density,
     dip,
     exercises,
+    experiments,
     metrics,
     networks,
     operators,
@@ -28,12 +27,11 @@ __all__ = [
     "Posterior",
     "Voters",
     "__version__",
-    "comparison",
     "datasets",
-    "density",
     "device",
     "dip",
     "exercises",
+    "experiments",
     "metrics",
     "networks",
     "operators",

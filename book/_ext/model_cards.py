@@ -12,7 +12,7 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 from lemmse import zoo
-from lemmse.comparison import SIGMAS
+from lemmse.experiments.comparison import SIGMAS
 
 
 def psnr(card, kind, split, sigmas=SIGMAS):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .. import learning_curves
+from ..experiments import data_efficiency
 from .chosen import cell_bar
 
 
@@ -19,8 +19,8 @@ def add(commands) -> None:
         "goes on where it was.",
     )
     add = command.add_argument
-    add("--seeds", type=int, nargs="+", default=learning_curves.SEEDS, help="[%(default)s]")
-    add("--out", type=Path, default=learning_curves.RESULTS, help="results to write [%(default)s]")
+    add("--seeds", type=int, nargs="+", default=data_efficiency.SEEDS, help="[%(default)s]")
+    add("--out", type=Path, default=data_efficiency.RESULTS, help="results to write [%(default)s]")
     command.set_defaults(run=draw_curves)
 
 
@@ -28,8 +28,8 @@ def draw_curves(args: argparse.Namespace) -> None:
     """The command `curves`."""
     args.out.parent.mkdir(parents=True, exist_ok=True)
     seeds = tuple(args.seeds)
-    with cell_bar("curves", len(learning_curves.cells(seeds))) as advance:
-        found = learning_curves.measure(args.out, seeds, advance)
+    with cell_bar("curves", len(data_efficiency.cells(seeds))) as advance:
+        found = data_efficiency.measure(args.out, seeds, advance)
     print("\nPSNR on test images in dB, against the number of training images")
-    print(learning_curves.table(found))
+    print(data_efficiency.table(found))
     print(f"\nresults: {args.out}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .. import density
 from ..devices import device
+from ..experiments import density
 from .chosen import cell_bar, check_count, chosen_models
 
 

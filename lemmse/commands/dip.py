@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..devices import device
-from ..dip import figures
+from ..experiments import figures
 from .chosen import cell_bar
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch
 
-from .. import comparison, datasets, restoration, zoo
+from .. import datasets, zoo
 from ..devices import device
+from ..experiments import comparison, restoration
 from ..training import History, Probe, Problem, Settings, train
 from ..zoo import AnySpec, PhysicsSpec, Spec
 from .chosen import cell_bar, check_count, chosen_models

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .. import scanner
+from ..experiments import tomography
 from .chosen import cell_bar
 
 
@@ -19,7 +19,7 @@ def add(commands) -> None:
         "errors at the sampled pixels of 64 test photographs. About ten minutes on one core. An "
         "interrupted run goes on where it was.",
     )
-    command.add_argument("--out", type=Path, default=scanner.RESULTS, help="[%(default)s]")
+    command.add_argument("--out", type=Path, default=tomography.RESULTS, help="[%(default)s]")
     command.set_defaults(run=measure_tomography)
 
 
@@ -27,9 +27,9 @@ def measure_tomography(args: argparse.Namespace) -> None:
     """The command `tomography`."""
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with cell_bar("tomography") as advance:
-        for name in scanner.measure(args.out):
+        for name in tomography.measure(args.out):
             advance(name)
     print("PSNR in dB; fault / keys / pre-inverse")
-    for name, errors in scanner.results(args.out)["squared_error"].items():
-        print(f"{scanner.psnr_of(errors):6.2f}  {name}")
+    for name, errors in tomography.results(args.out)["squared_error"].items():
+        print(f"{tomography.psnr_of(errors):6.2f}  {name}")
     print(f"\nresults: {args.out}")

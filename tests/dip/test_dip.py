@@ -16,13 +16,13 @@ from lemmse.dip import (
     TwoLayer,
     constants,
     descend,
-    figures,
     flow,
     random_problem,
     wilson,
 )
-from lemmse.dip import figure1 as widths
-from lemmse.dip import figure2 as probability
+from lemmse.experiments import dip_step as probability
+from lemmse.experiments import dip_width as widths
+from lemmse.experiments import figures
 from lemmse.operators import Blur
 
 

@@ -9,9 +9,10 @@ import time
 import pytest
 import torch
 
-from lemmse import comparison, datasets, zoo
+from lemmse import datasets, zoo
 from lemmse.__main__ import main
 from lemmse.estimators import LEMMSE
+from lemmse.experiments import comparison
 from lemmse.metrics import psnr
 from lemmse.operators import Blur
 from lemmse.zoo import Spec

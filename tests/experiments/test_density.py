@@ -5,9 +5,10 @@ import json
 import pytest
 import torch
 
-from lemmse import comparison, datasets, density, zoo
+from lemmse import datasets, zoo
 from lemmse.__main__ import main
 from lemmse.estimators import LEMMSE
+from lemmse.experiments import comparison, density
 from lemmse.metrics import psnr
 from lemmse.zoo import Spec
 

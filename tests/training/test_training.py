@@ -13,12 +13,12 @@ from lemmse.training import (
     SIGMA_MIN,
     Problem,
     Settings,
-    _window,
     loss,
     random_crops,
     sample_sigma,
     train,
 )
+from lemmse.training.loss import torus_window
 
 
 def images(count=6, size=8, channels=1):
@@ -55,8 +55,8 @@ def test_expected_gradient_on_crops_is_the_gradient_on_whole_images(build, crop)
     for row in range(8):
         for column in range(8):
             place = torch.tensor([row, row]), torch.tensor([column, column])
-            inner = _window(x, *place, crop)
-            outer = _window(z, place[0] - 2, place[1] - 2, crop + 4)
+            inner = torus_window(x, *place, crop)
+            outer = torus_window(z, place[0] - 2, place[1] - 2, crop + 4)
             value = ((net.valid(outer, sigma) - inner).square() * weight).mean()
             crops += gradient(net, value) / 64
     torch.testing.assert_close(crops, whole, rtol=0, atol=1e-12)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from lemmse import comparison, zoo
+from lemmse import zoo
+from lemmse.experiments import comparison
 from lemmse.zoo import Spec
 
 SHIPPED = zoo.names(kind=Spec)

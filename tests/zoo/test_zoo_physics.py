@@ -5,8 +5,9 @@ import json
 import pytest
 import torch
 
-from lemmse import comparison, datasets, restoration, zoo
+from lemmse import datasets, zoo
 from lemmse.__main__ import main
+from lemmse.experiments import comparison, restoration
 from lemmse.metrics import psnr
 from lemmse.networks import FullyLearned
 from lemmse.zoo import PhysicsSpec, Spec

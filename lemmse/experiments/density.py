@@ -14,7 +14,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from . import datasets
+from .. import datasets
+from ..files import write_json
+from ..zoo import Spec, card, load
 from .comparison import (
     SEED,
     answer,
@@ -25,14 +27,12 @@ from .comparison import (
     psnrs,
     rounded,
 )
-from .files import write_json
-from .zoo import Spec, card, load
 
 SIGMAS = (0.1, 0.5)
 IMAGES = 8
 BINS = 20
 # The published results.
-RESULTS = Path(__file__).parent / "results" / "density.json"
+RESULTS = Path(__file__).parent.parent / "results" / "density.json"
 
 SIDES = {"fashion-mnist": 28, "photos-grey": 32, "photos": 32, "cifar10": 32}
 """Height and width of the images, so that a data set need not be there to be fitted to."""

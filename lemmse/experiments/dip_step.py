@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import torch
 
-from .descent import descend
-from .problems import random_problem
-from .statistics import rounded
-from .stopping import LossThreshold
-from .theory import constants
-from .two_layer import TwoLayer
+from ..dip.descent import descend
+from ..dip.problems import random_problem
+from ..dip.statistics import rounded
+from ..dip.stopping import LossThreshold
+from ..dip.theory import constants
+from ..dip.two_layer import TwoLayer
 
 RUNS = 50
 SIZES = (10, 20, 30, 40, 60, 80, 100, 120)

@@ -11,11 +11,11 @@ import math
 import torch
 from torch import Tensor
 
-from .descent import Descent, descend
-from .problems import random_problem
-from .statistics import rounded
-from .theory import Constants, constants
-from .two_layer import TwoLayer
+from ..dip.descent import Descent, descend
+from ..dip.problems import random_problem
+from ..dip.statistics import rounded
+from ..dip.theory import Constants, constants
+from ..dip.two_layer import TwoLayer
 
 RUNS = 20
 SIZE = 10

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from ..datasets import load
+from ..dip.convolutional import ConvolutionalPrior
+from ..dip.descent import descend
+from ..dip.statistics import rounded
 from ..estimators import LEMMSE, LinearMMSE
 from ..metrics import psnr
 from ..operators import Blur, Identity, Mask, Operator
-from .convolutional import ConvolutionalPrior
-from .descent import descend
-from .figure4 import first
-from .statistics import rounded
+from .dip_stopping import first
 
 SIZE = (32, 32)
 SIGMA = 0.1

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
-from ..comparison import machine
 from ..files import write_json
-from . import figure1, figure2, figure3, figure4
+from . import dip_image, dip_step, dip_stopping, dip_width
+from .comparison import machine
 
 # Each has settings(), cells() and compute(cell, device).
-FIGURES = {1: figure1, 2: figure2, 3: figure3, 4: figure4}
+FIGURES = {1: dip_width, 2: dip_step, 3: dip_image, 4: dip_stopping}
 
 # The folder of the published results.
 RESULTS = Path(__file__).parent.parent / "results"

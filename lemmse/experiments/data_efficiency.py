@@ -28,15 +28,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from . import datasets
+from .. import datasets
+from ..files import write_json
+from ..metrics import psnr
+from ..networks import FullyLearned, SVDNet, UnrolledProximal
+from ..operators import Tomography
+from ..training import Problem, Settings, train
 from .comparison import machine
-from .files import write_json
-from .metrics import psnr
-from .networks import FullyLearned, SVDNet, UnrolledProximal
-from .operators import Tomography
-from .training import Problem, Settings, train
 
-RESULTS = Path(__file__).parent / "results" / "learning_curves.json"
+RESULTS = Path(__file__).parent.parent / "results" / "learning_curves.json"
 
 SHARES = (0.1, 0.25, 0.5, 1.0)
 IMAGES = 1000

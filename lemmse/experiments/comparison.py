@@ -13,13 +13,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from . import datasets
-from .estimators import LEMMSE
-from .files import write_json
-from .metrics import psnr
-from .training import Probe, Problem
-from .version import __version__
-from .zoo import REGULARISATION, AnySpec, Spec, annotate, card, load
+from .. import datasets
+from ..estimators import LEMMSE
+from ..files import write_json
+from ..metrics import psnr
+from ..training import Probe, Problem
+from ..version import __version__
+from ..zoo import REGULARISATION, AnySpec, Spec, annotate, card, load
 
 SIGMAS = (0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
 SPLITS = ("train", "test")
@@ -33,7 +33,7 @@ Place = tuple[str, float]  # where a number belongs: a split or a data set, and 
 
 SEED = 0
 # The published results; the folder is book/results, too.
-RESULTS = Path(__file__).parent / "results" / "comparison.json"
+RESULTS = Path(__file__).parent.parent / "results" / "comparison.json"
 
 
 def results(path: Path = RESULTS) -> dict:

@@ -5,14 +5,17 @@ import json
 import pytest
 import torch
 
-from lemmse.dip import Discrepancy, TwoLayer, constants, descend, figure3, figure4, figures
+from lemmse.dip import Discrepancy, TwoLayer, constants, descend
+from lemmse.experiments import dip_image, dip_stopping, figures
 
 CONDITION, NOISES = 2.0, (0.2, 1.0)
 
 
 @pytest.fixture(scope="module")
 def problem():
-    return figure4.noisy_problem(4, CONDITION, NOISES, torch.Generator().manual_seed(1), runs=3)
+    return dip_stopping.noisy_problem(
+        4, CONDITION, NOISES, torch.Generator().manual_seed(1), runs=3
+    )
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,7 @@ def test_noise_has_the_norm_that_is_told_to_the_rules(problem):
 
 def test_rules_found_afterwards_stop_where_they_would_have_stopped(problem, network):
     A, truth, y, norms = problem
-    result = figure4.stopping(network, problem, 0.5, 300)
+    result = dip_stopping.stopping(network, problem, 0.5, 300)
     assert [len(row) for row in result["error"]] == [3, 3]
     for trial in range(2):
         rules = result["rules"]
@@ -57,13 +60,13 @@ def test_rules_found_afterwards_stop_where_they_would_have_stopped(problem, netw
 
 def test_a_rule_that_never_holds_has_no_time_and_the_last_error():
     error = torch.tensor([[3.0], [2.0], [2.5]])
-    time = figure4.first(torch.zeros(3, 1, dtype=torch.bool))
+    time = dip_stopping.first(torch.zeros(3, 1, dtype=torch.bool))
     assert time.isinf().all()
-    assert figure4.reached(error, time).tolist() == [2.5]
-    assert figure4.reached(error, torch.tensor([1.0])).tolist() == [2.0]
+    assert dip_stopping.reached(error, time).tolist() == [2.5]
+    assert dip_stopping.reached(error, torch.tensor([1.0])).tolist() == [2.0]
 
 
-@pytest.mark.parametrize(("number", "figure"), [(3, figure3), (4, figure4)])
+@pytest.mark.parametrize(("number", "figure"), [(3, dip_image), (4, dip_stopping)])
 def test_published_results_are_complete_and_of_these_settings(number, figure):
     published = figures.results(number)
     assert published["settings"] == json.loads(json.dumps(figure.settings()))

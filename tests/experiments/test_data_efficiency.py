@@ -5,9 +5,10 @@ import json
 import pytest
 import torch
 
-from lemmse import datasets, learning_curves
+from lemmse import datasets
 from lemmse.__main__ import main
-from lemmse.learning_curves import CONTESTANTS, contestant, counts, photographs, scanner
+from lemmse.experiments import data_efficiency
+from lemmse.experiments.data_efficiency import CONTESTANTS, contestant, counts, photographs, scanner
 from lemmse.metrics import psnr
 
 
@@ -16,7 +17,7 @@ def tiny(monkeypatch):
     """The same grid, of hardly trained networks."""
     sizes = {"STEPS": 2, "LONGER": 2, "CLOCKED": 4, "IMAGES": 8, "TEST_IMAGES": 3}
     for name, value in {**sizes, "SHARES": (0.5, 1.0)}.items():
-        monkeypatch.setattr(learning_curves, name, value)
+        monkeypatch.setattr(data_efficiency, name, value)
 
 
 def test_photographs_are_averages_of_the_centre():
@@ -42,7 +43,7 @@ def test_an_unknown_contestant_is_explained():
 
 def test_the_command_goes_on_where_it_was(tiny, tmp_path, monkeypatch, capsys):
     out, whole = tmp_path / "curves.json", 2 * len(CONTESTANTS)
-    real, calls = learning_curves.trained, []
+    real, calls = data_efficiency.trained, []
 
     def trained(*arguments):
         calls.append(arguments)
@@ -50,7 +51,7 @@ def test_the_command_goes_on_where_it_was(tiny, tmp_path, monkeypatch, capsys):
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(learning_curves, "trained", trained)
+    monkeypatch.setattr(data_efficiency, "trained", trained)
     words = ["curves", "--seeds", "0", "--out", str(out)]
     assert main(words) == 130
     clocked = 4  # trainings that only measure the time
@@ -58,7 +59,7 @@ def test_the_command_goes_on_where_it_was(tiny, tmp_path, monkeypatch, capsys):
     assert sum(len(by) for by in written.values()) == 7 - clocked
     assert main(words) == 0
     assert len(calls) == whole + clocked + 1
-    found = learning_curves.results(out)
+    found = data_efficiency.results(out)
     assert set(found["cells"]) == set(CONTESTANTS)
     assert found["cells"]["svd"]["8"]["0"]["steps"] == 2
     assert found["cells"]["learned, equal time"]["8"]["0"]["steps"] == found["equal time"]
@@ -73,7 +74,7 @@ def test_results_of_another_setup_are_not_mixed(tiny, tmp_path, monkeypatch, cap
 
 
 def test_a_seed_draws_the_images_and_the_numbers_are_psnr(tiny):
-    one, again, other = (learning_curves.trained("proximal", 4, seed, 2) for seed in (0, 0, 1))
+    one, again, other = (data_efficiency.trained("proximal", 4, seed, 2) for seed in (0, 0, 1))
     assert one["test"] == again["test"]
     assert one["test"] != other["test"]
     assert one["history"][-1] == one["test"]
@@ -84,11 +85,11 @@ def test_a_seed_draws_the_images_and_the_numbers_are_psnr(tiny):
 
 
 def test_published_results_are_of_this_setup_and_complete():
-    found = learning_curves.results()
-    assert found["setup"] == json.loads(json.dumps(learning_curves.setup()))
+    found = data_efficiency.results()
+    assert found["setup"] == json.loads(json.dumps(data_efficiency.setup()))
     for name in CONTESTANTS:
         by_count = found["cells"][name]
         assert sorted(map(int, by_count)) == counts(name)
         for cells in by_count.values():
-            assert sorted(map(int, cells)) == list(learning_curves.SEEDS)
+            assert sorted(map(int, cells)) == list(data_efficiency.SEEDS)
     assert {"device", "torch", "lemmse"} <= set(found["machine"])

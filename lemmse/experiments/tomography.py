@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import datasets
+from .. import datasets
+from ..estimators import LEMMSE
+from ..files import write_json
+from ..operators import Tomography
 from .comparison import machine
-from .estimators import LEMMSE
-from .files import write_json
-from .operators import Tomography
 
 SIZE = (32, 32)
 ANGLES = np.arange(24) * 7.5
@@ -37,7 +37,7 @@ PIXELS = 64
 DRAWS = 16
 """So many draws of the angle errors; photograph i has draw i modulo this number."""
 
-RESULTS = Path(__file__).parent / "results" / "tomography.json"
+RESULTS = Path(__file__).parent.parent / "results" / "tomography.json"
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..metrics import psnr
+from ..training import Probe
+from ..zoo import PhysicsSpec
 from . import comparison
-from .metrics import psnr
-from .training import Probe
-from .zoo import PhysicsSpec
 
 IMAGES = 100
 """The PSNR on a card is a mean over the first so many images of each split."""

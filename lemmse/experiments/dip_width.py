@@ -8,13 +8,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .activations import ACTIVATIONS
-from .descent import descend
-from .network import seeds
-from .problems import random_problem
-from .statistics import rounded
-from .stopping import LossThreshold
-from .two_layer import TwoLayer
+from ..dip.activations import ACTIVATIONS
+from ..dip.descent import descend
+from ..dip.network import seeds
+from ..dip.problems import random_problem
+from ..dip.statistics import rounded
+from ..dip.stopping import LossThreshold
+from ..dip.two_layer import TwoLayer
 
 RUNS = 50
 SIZES = (10, 20, 30, 50, 70, 100)

@@ -1,0 +1,104 @@
+"""The loss of a batch: noise levels, crops, weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..networks import LocalNetwork
+from .problem import Problem
+
+SIGMA_MIN = 0.005
+"""The smallest noise level trained on."""
+
+
+def sample_sigma(count: int, generator: torch.Generator) -> Tensor:
+    """Noise levels to train at: half of them uniform on (0, 1], half log-uniform on [0.005, 1].
+
+    Uniform sampling alone, as in [LE], leaves 5 % of the samples to sigma < 0.05, where the formula
+    is hardest to learn.
+
+    Example:
+        >>> sample_sigma(4, torch.Generator().manual_seed(0)).shape
+        torch.Size([4])
+    """
+    u, choice = torch.rand(2, count, generator=generator, device=generator.device)
+    return torch.where(choice < 0.5, 1 - u, SIGMA_MIN**u).clamp_min(SIGMA_MIN)
+
+
+def random_crops(
+    x: Tensor, z: Tensor, crop: int, patch_size: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Squares of x at random places, and what a local network has to see of z to estimate them.
+
+    Places are uniform over the torus, so each pixel of x is in a crop with the same probability:
+    the mean loss over crops has the expectation, and its gradient the expectation of the gradient,
+    of the mean loss over the image.
+
+    Args:
+        x, z: (B, C, H, W).
+        crop: side c of the squares.
+        patch_size: P.
+        generator: for the places.
+
+    Returns:
+        (B, C, c, c) of x and (B, C, c + P - 1, c + P - 1) of z, with the same centres.
+
+    Example:
+        >>> x = torch.arange(16.0).view(1, 1, 4, 4)
+        >>> a, b = random_crops(x, x, 1, 3, torch.Generator().manual_seed(0))
+        >>> bool(a[0, 0, 0, 0] == b[0, 0, 1, 1])
+        True
+    """
+    corners = torch.rand(2, len(x), generator=generator, device=x.device)
+    size = torch.tensor(x.shape[2:], device=x.device)
+    row, column = (corners * size[:, None]).long()
+    return torus_window(x, row, column, crop), torus_window(
+        z, row - patch_size // 2, column - patch_size // 2, crop + patch_size - 1
+    )
+
+
+def torus_window(x: Tensor, row: Tensor, column: Tensor, side: int) -> Tensor:
+    """Squares of the torus with these upper left corners, one an image."""
+    steps = torch.arange(side, device=x.device)
+    rows = (row[:, None] + steps) % x.shape[2]
+    columns = (column[:, None] + steps) % x.shape[3]
+    which = torch.arange(len(x), device=x.device)[:, None, None]
+    return x[which, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
+
+
+def loss(
+    network: nn.Module,
+    problem: Problem,
+    x: Tensor,
+    sigma: Tensor,
+    crop: int | None,
+    generator: torch.Generator,
+) -> Tensor:
+    r"""The loss of one batch, whose expectation LE-MMSE minimises among local networks.
+
+    .. math:: \frac{1}{|\text{pixels}|} \sum_{b, n}
+        \frac{|\phi(z_b, \sigma_b)[n] - x_b[n]|^2}{e(\sigma_b)}, \qquad
+        z_b = B (A x_b + \sigma_b \epsilon_b)
+
+    with :math:`e(\sigma)` the error of the network's own affine guess (`networks.Skip`), so that
+    all noise levels count alike. For one sigma, a constant weight does not move the minimum.
+
+    Args:
+        network: a local network; any other network(z, sigma) has e = 1 and crop None.
+        problem: what is to be solved.
+        x: images, (B, C, H, W).
+        sigma: their noise levels, (B,).
+        crop: see `Settings`.
+        generator: for noise and crops.
+    """
+    z = problem.measured(x, sigma, generator)
+    if crop is None:
+        output = network(z, sigma)
+    else:
+        x, z = random_crops(x, z, crop, network.patch_size, generator)
+        output = network.valid(z, sigma)
+    weight = 1.0
+    if isinstance(network, LocalNetwork):
+        weight = 1 / network.skip.error(sigma)[:, None, None, None]
+    return ((output.float() - x).square() * weight).mean()
