@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .operators import Diagonal, General, Stationary
+from .operators.checks import as_integer
 
 # Eigenvalues below this fraction of the largest one count as zero: the covariances are computed in
 # float64, whose rounding leaves about 1e-15 of the largest eigenvalue in a null direction.
@@ -40,7 +41,7 @@ def extract(x: Tensor, patch_size: int, locations: Tensor | None = None) -> Tens
     """
     if x.ndim != 4:
         raise ValueError(f"expected images of shape (B, C, H, W), got shape {tuple(x.shape)}")
-    check_patch_size(patch_size, x.shape[-2:])
+    patch_size = check_patch_size(patch_size, x.shape[-2:])
     if locations is None:
         margin = patch_size // 2
         padded = functional.pad(x, (margin,) * 4, mode="circular")
@@ -65,15 +66,17 @@ def patch_pixels(patch_size: int, image_size: tuple[int, int]) -> Tensor:
     )
 
 
-def check_patch_size(patch_size: int, image_size: tuple[int, int]) -> None:
-    """Raises ValueError unless the patch size is odd, positive and fits into the image."""
-    if not isinstance(patch_size, int) or patch_size < 1 or patch_size % 2 == 0:
-        raise ValueError(f"expected patch_size to be an odd positive integer, got {patch_size!r}")
-    if patch_size > min(image_size):
+def check_patch_size(patch_size: object, image_size: tuple[int, int]) -> int:
+    """Returns a patch size; ValueError unless it is odd, positive and fits into the image."""
+    size = as_integer(patch_size, "patch_size, which is odd,", 1)
+    if size % 2 == 0:
+        raise ValueError(f"expected patch_size to be odd, got {size}")
+    if size > min(image_size):
         raise ValueError(
             f"expected patch_size of at most {min(image_size)} for images of size "
-            f"{tuple(image_size)}, got {patch_size}"
+            f"{tuple(image_size)}, got {size}"
         )
+    return size
 
 
 @dataclass(frozen=True)

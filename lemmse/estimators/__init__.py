@@ -1,6 +1,6 @@
 """The four estimators of [LE], each a softmax attention over the training set; the linear one."""
 
-from .base import Estimator, Posterior
+from .base import Estimator, Posterior, WeightedAverage
 from .linear import LinearMMSE
 from .local import LEMMSE, LocalMMSE
 from .voters import Voters
@@ -15,4 +15,5 @@ __all__ = [
     "LocalMMSE",
     "Posterior",
     "Voters",
+    "WeightedAverage",
 ]

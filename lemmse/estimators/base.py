@@ -1,18 +1,24 @@
-"""What all estimators share: the training set, checks of the input, the posterior."""
+"""What the estimators share: the operator, checks of the input; the training set, the posterior."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 
+import numpy as np
 import torch
 from torch import Tensor, distributed
 
-from ..devices import precise
-from ..operators import Identity, as_operator
-from ..operators.checks import check_finite, check_images
+from ..devices import plain_mode, precise
+from ..operators import Identity, PreInverse, as_operator, preinverse
+from ..operators.checks import RANGE, check_finite, check_images, describe, noise_levels
 from ..reduction import Keys, State, Stream, processes
+from .module import PreparedModule, prepared
+
+IMAGES_AT_ONCE = 256
+
+NoiseLevel = float | Sequence[float] | np.ndarray | Tensor
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,7 @@ class Posterior:
     r"""What an estimator knows about each pixel beyond its best value.
 
     Every pixel's estimate is a weighted average :math:`\sum_j w_j v_j` over training pixels.
+    Gradients flow through ``mean`` and ``log_density``; the others have none.
 
     Attributes:
         mean: :math:`\sum_j w_j v_j`, the estimate, (B, C, H, W).
@@ -40,18 +47,20 @@ class Posterior:
     source: Tensor
 
 
-class Estimator:
-    """Base of the four estimators; subclasses say which keys a pixel attends to.
+class Estimator(PreparedModule):
+    r"""Base of all estimators: functions of measurements and their noise levels, without weights.
 
-    Under ``torch.distributed`` every process keeps its share of the training set, and all
-    processes must call the estimator together, with the same measurements.
+    An estimator is a torch module. ``.to`` moves it to a device; ``state_dict`` holds the numbers
+    that it was computed from; pickles and copies work, and prepare again what they need. It keeps
+    a copy of the training images, and the forward operator itself, which must not be changed
+    afterwards. It computes the same numbers whatever mode torch is in (autocast, inference mode,
+    another default device or dtype, float32 products in lower precision), and several threads may
+    call it at once.
     """
 
-    def __init__(self, images: Tensor, operator: object, dtype: torch.dtype):
+    def __init__(self, images: Tensor, operator: object):
+        super().__init__()
         check_images(images, "the training images", None)
-        if dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"expected dtype to be torch.float32 or torch.float64, got {dtype}")
-        self.total_images = len(images)
         self.image_shape = tuple(images.shape[1:])
         self.operator = as_operator(Identity() if operator is None else operator, self.image_shape)
         fits = self.operator.image_shape
@@ -60,78 +69,170 @@ class Estimator:
                 f"expected training images whose shape ends in {tuple(fits)}, as the operator "
                 f"does, got {tuple(images.shape)}"
             )
+
+    @plain_mode()
+    def forward(self, y: Tensor, sigma: NoiseLevel) -> Tensor:
+        """Estimates the images behind some measurements; gradients flow into y and sigma.
+
+        Args:
+            y: measurements, as ``operator.measure`` makes them, on the device of the estimator.
+            sigma: standard deviation of the noise, > 0: a number or one for each image, as a
+                tensor, an array or a list of shape (), (1,), (B,) or (B, 1, 1, 1).
+
+        Returns:
+            (B, C, H, W), in the precision of y, or in float32 if that is lower.
+
+        Raises:
+            ValueError: if y does not fit the operator, sigma is not positive, or one of them is
+                more than 1e12 times as large or (sigma) as small as the measured training images.
+        """
+        return self._estimate(*self._checked(y, sigma)).to(answer_dtype(y))
+
+    def _estimate(self, y: Tensor, sigma: Tensor) -> Tensor:
+        """The estimates of checked arguments."""
+        raise NotImplementedError
+
+    @property
+    def _device(self) -> torch.device:
+        """Where the estimator's numbers are."""
+        return next(iter(self.buffers())).device
+
+    @prepared
+    def _scale(self) -> float:
+        """The largest number among the measured training images; 1 if all are black."""
+        raise NotImplementedError
+
+    @prepared
+    def _blank(self) -> Tensor:
+        """The measurement of a black image, (1, ...): its shape is that of all measurements."""
+        high = {"dtype": precise(self._device), "device": self._device}
+        return self.operator.A(torch.zeros(1, *self.image_shape, **high))
+
+    def _checked(self, y: Tensor, sigma: NoiseLevel) -> tuple[Tensor, Tensor]:
+        """The measurements and noise levels (B,), in the precision used for queries."""
+        if not isinstance(y, Tensor) or y.layout != torch.strided or y.ndim < 2 or len(y) == 0:
+            raise ValueError(
+                "expected y to be a batch of measurements, a tensor with two dimensions or more, "
+                f"got {describe(y)}"
+            )
+        if not (y.is_floating_point() or y.is_complex()):
+            raise ValueError(f"expected y to hold real or complex numbers, got {y.dtype}")
+        if y.device != self._device:
+            raise ValueError(
+                f"expected y on the device of the estimator, {self._device}, got {y.device}"
+            )
+        blank = self._blank
+        if y.shape[1:] != blank.shape[1:] or y.is_complex() != blank.is_complex():
+            kind, shape = "complex" if blank.is_complex() else "real", tuple(blank.shape[1:])
+            raise ValueError(
+                f"expected y to be {kind} measurements of shape (B, {str(shape)[1:]}, "
+                f"got {describe(y)}"
+            )
+        check_finite(y, "y")
+        high = precise(y.device)
+        levels = noise_levels(sigma, len(y), high, y.device, scale=self._scale)
+        y = y.to(high.to_complex() if y.is_complex() else high)
+        largest = RANGE * max(self._scale, levels.max().item())
+        found = y.detach().abs().max().item()
+        if found > largest:
+            raise ValueError(
+                f"expected numbers in y of at most {largest:.3g}, {RANGE:.0e} times the largest "
+                f"number in the measured training images or sigma, got {found:.3g}"
+            )
+        # Tensors of inference mode may not take part in gradients; their copies may.
+        return tuple(t.clone() if t.is_inference() else t for t in (y, levels))
+
+    def _made_preinverse(self, kind: object, regularisation: float) -> PreInverse:
+        """The pre-inverse B, checked to take measurements to images of the training set's shape."""
+        made = preinverse(self.operator, kind, self.image_shape, regularisation)
+        z = made.apply(self._blank)
+        if tuple(z.shape) != (1, *self.image_shape):
+            raise ValueError(
+                f"expected a pre-inverse that takes measurements {tuple(self._blank.shape)} to "
+                f"images {(1, *self.image_shape)}, got {tuple(z.shape)} from {made.name!r}"
+            )
+        return made
+
+    def _largest_measured(self, images: Tensor) -> float:
+        """The largest number in the measurements of some images, 0 if there are none."""
+        high = precise(images.device)
+        parts = (self.operator.A(part.to(high)) for part in images.split(IMAGES_AT_ONCE))
+        return max((part.abs().max().item() for part in parts), default=0.0)
+
+
+class WeightedAverage(Estimator):
+    """Base of the four estimators whose pixels are weighted averages of training pixels.
+
+    Casting one changes the precision of its keys: ``.double()`` is ``dtype=torch.float64``,
+    ``.float()`` is ``dtype=torch.float32``, and half precisions leave it as it is.
+
+    Under ``torch.distributed`` every process keeps its share of the training set, and all
+    processes must call the estimator together, with the same measurements.
+    """
+
+    def __init__(self, images: Tensor, operator: object, dtype: torch.dtype):
+        super().__init__(images, operator)
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"expected dtype to be torch.float32 or torch.float64, got {dtype}")
         if len(images) < processes():
             raise ValueError(
                 f"expected at least one image for each of {processes()} processes, "
                 f"got {len(images)} in all"
             )
+        self.total_images = len(images)
         self.dtype = dtype
-        self.images, self.image_ids = _own_share(images)
+        own, ids = _own_share(images)
+        self.register_buffer("images", own.detach().clone())
+        self.register_buffer("image_ids", ids)
+        self._blank  # noqa: B018 (an operator that does not suit the images says so now)
 
-    def __call__(self, y: Tensor, sigma: float | Tensor) -> Tensor:
-        """Estimates the images behind some measurements; gradients flow into y.
-
-        Args:
-            y: measurements, as ``operator.measure`` makes them.
-            sigma: standard deviation of the noise, > 0: a number, or one for each image, (B,).
-
-        Returns:
-            (B, C, H, W), in the precision of y.
-
-        Raises:
-            ValueError: if y does not fit the operator, or sigma is not positive.
-        """
-        state = self._evaluate(*self._checked(y, sigma), details=False)
-        return self._as_images(state.mean).to(real_dtype(y))
-
-    def posterior(self, y: Tensor, sigma: float | Tensor) -> Posterior:
-        """Everything the estimator knows: see `Posterior`. Arguments and errors as for a call.
-
-        Gradients flow through ``mean`` and ``log_density``.
-        """
+    @plain_mode()
+    def posterior(self, y: Tensor, sigma: NoiseLevel) -> Posterior:
+        """Everything the estimator knows: see `Posterior`. Arguments and errors as for a call."""
         state = self._evaluate(*self._checked(y, sigma), details=True)
-        rest, dtype = state.details, real_dtype(y)
+        rest, dtype = state.details, answer_dtype(y)
         mean = self._as_images(state.mean)
-        variance = (self._as_images(rest.second) - mean.detach().square()).clamp_min(0)
 
         def plane(t: Tensor) -> Tensor:
             return t.unflatten(1, self.image_shape[1:])
 
-        pixels = self.image_shape[1] * self.image_shape[2]
-        pixel = rest.source % pixels
-        width = self.image_shape[2]
-        source = torch.stack([rest.source // pixels, pixel // width, pixel % width], -1)
-        log_sum = state.log_sum.detach()
+        with torch.no_grad():
+            variance = (self._as_images(rest.second) - mean.square()).clamp_min(0)
+            pixels = self.image_shape[1] * self.image_shape[2]
+            pixel = rest.source % pixels
+            width = self.image_shape[2]
+            source = torch.stack([rest.source // pixels, pixel // width, pixel % width], -1)
+            effective_samples = (2 * state.log_sum - rest.log_square).exp()
+            weight = (rest.top - state.log_sum).exp()
         return Posterior(
             mean=mean.to(dtype),
             variance=variance.to(dtype),
             log_density=plane(state.log_sum).to(dtype),
-            effective_samples=plane((2 * log_sum - rest.log_square).exp()).to(dtype),
-            weight=plane((rest.top - log_sum).exp()).to(dtype),
+            effective_samples=plane(effective_samples).to(dtype),
+            weight=plane(weight).to(dtype),
             source=plane(source),
         )
+
+    def _estimate(self, y: Tensor, sigma: Tensor) -> Tensor:
+        return self._as_images(self._evaluate(y, sigma, details=False).mean)
 
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
         """The state of every pixel, (B, H*W); its ``log_sum`` is the log-density."""
         raise NotImplementedError
 
-    def _checked(self, y: Tensor, sigma: float | Tensor) -> tuple[Tensor, Tensor]:
-        """The measurements and noise levels (B,), in the precision used for queries."""
-        if not isinstance(y, Tensor) or y.ndim < 2 or len(y) == 0:
-            raise ValueError(
-                "expected y to be a batch of measurements, a tensor with two dimensions or more, "
-                f"got {tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__}"
-            )
-        if not (y.is_floating_point() or y.is_complex()):
-            raise ValueError(f"expected y to hold real or complex numbers, got {y.dtype}")
-        check_finite(y, "y")
-        if y.device != self.images.device:
-            raise ValueError(
-                f"expected y on the device of the training images, {self.images.device}, "
-                f"got {y.device}"
-            )
-        high = precise(y.device)
-        return y.to(high.to_complex() if y.is_complex() else high), _levels(sigma, y)
+    def _cast(self, dtype: torch.dtype) -> None:
+        if dtype in (torch.float32, torch.float64):
+            self.dtype = dtype
+
+    @prepared
+    def _scale(self) -> float:
+        largest = self._largest_measured(self.images)
+        if processes() > 1:
+            high = {"dtype": precise(self._device), "device": self._device}
+            shared = torch.tensor(largest, **high)
+            distributed.all_reduce(shared, distributed.ReduceOp.MAX)
+            largest = shared.item()
+        return largest or 1.0
 
     def _as_images(self, pixels: Tensor) -> Tensor:
         """(B, H*W, C) to (B, C, H, W)."""
@@ -155,6 +256,11 @@ def log_normaliser(rank: int, log_pdet: Tensor, sigma: Tensor, samples: int) -> 
     return -(rank * (2 * math.pi * sigma.square()).log() + log_pdet) / 2 - math.log(samples)
 
 
+def answer_dtype(y: Tensor) -> torch.dtype:
+    """The precision of answers: the measurement's, but no lower than float32."""
+    return torch.promote_types(y.dtype.to_real() if y.is_complex() else y.dtype, torch.float32)
+
+
 def _own_share(images: Tensor) -> tuple[Tensor, Tensor]:
     """This process's part of the training set, and its images' indices in the whole set."""
     ids = torch.arange(len(images), device=images.device)
@@ -162,20 +268,3 @@ def _own_share(images: Tensor) -> tuple[Tensor, Tensor]:
         return images, ids
     rank, world = distributed.get_rank(), processes()
     return images[rank::world], ids[rank::world]
-
-
-def real_dtype(y: Tensor) -> torch.dtype:
-    """The precision of a measurement, whose numbers may be complex."""
-    return y.dtype.to_real() if y.is_complex() else y.dtype
-
-
-def _levels(sigma: float | Tensor, y: Tensor) -> Tensor:
-    wanted = f"expected sigma to be a positive number or a tensor of shape ({len(y)},)"
-    if isinstance(sigma, bool) or not isinstance(sigma, Real | Tensor):
-        raise ValueError(f"{wanted}, got {type(sigma).__name__} {sigma!r}")
-    levels = torch.as_tensor(sigma, dtype=precise(y.device), device=y.device)
-    if levels.ndim > 1 or (levels.ndim == 1 and len(levels) != len(y)):
-        raise ValueError(f"{wanted}, got shape {tuple(levels.shape)}")
-    if not (torch.isfinite(levels).all() and (levels > 0).all()):
-        raise ValueError(f"{wanted}, all finite and > 0, got {sigma}")
-    return levels.expand(len(y))

@@ -7,16 +7,14 @@ import math
 import torch
 from torch import Tensor
 
-from ..devices import precise
-from ..operators import Identity, Operator, Stationary, as_operator
-from ..operators.checks import check_finite, check_images, noise_levels
+from ..devices import plain_mode, precise
+from ..operators import Stationary
 from ..operators.materialise import real_vectors
-from .base import real_dtype
+from .base import IMAGES_AT_ONCE, Estimator
+from .module import prepared
 
-IMAGES_AT_ONCE = 256
 
-
-class LinearMMSE:
+class LinearMMSE(Estimator):
     r"""The affine function of y with the least mean square error over the training images.
 
     .. math:: \hat x = \mu + C A^T (A C A^T + \sigma^2 I)^{-1} (y - A \mu)
@@ -29,7 +27,8 @@ class LinearMMSE:
 
     .. math:: \hat x = \mu + F^H \frac{S}{s^2 S + \sigma^2} F A^T (y - A \mu)
 
-    Channels are correlated in both. Everything is computed in float64 (float32 on Apple's GPUs).
+    Channels are correlated in both. Everything is computed in float64 (float32 on Apple's GPUs),
+    and casting it changes nothing.
 
     Args:
         images: training images, (N, C, H, W).
@@ -54,56 +53,43 @@ class LinearMMSE:
         2.0
     """
 
+    @plain_mode()
+    @torch.no_grad()
     def __init__(self, images: Tensor, operator: object = None, stationary: bool = False):
-        check_images(images, "the training images", None)
-        self.image_shape = tuple(images.shape[1:])
-        self.operator: Operator = as_operator(
-            Identity() if operator is None else operator, self.image_shape
-        )
+        super().__init__(images, operator)
+        self.stationary = stationary
         images = images.to(precise(images.device))
-        self.mean = images.mean((0, 2, 3) if stationary else 0, keepdim=True)[0]
-        self.mean = self.mean.expand(self.image_shape)
-        centred = images - self.mean
-        self.spectrum = power_spectrum(centred) if stationary else None
+        mean = images.mean((0, 2, 3) if stationary else 0, keepdim=True)[0]
+        mean = mean.expand(self.image_shape).clone()
+        centred = images - mean
         noise = self.operator.preinverse("adjoint", self.image_shape).noise
-        self._circulant = noise.spectrum if stationary and isinstance(noise, Stationary) else None
-        if self._circulant is None:
-            self._factorise(circulant_root(self.spectrum) if stationary else centred)
+        spectrum = power_spectrum(centred) if stationary else None
+        circulant = noise.spectrum if stationary and isinstance(noise, Stationary) else None
+        self.register_buffer("mean", mean)
+        self.register_buffer("spectrum", spectrum)
+        self.register_buffer("_largest", mean.new_tensor(self._largest_measured(images)))
+        self.register_buffer("_circulant", circulant)
+        if circulant is None:
+            self._factorise(circulant_root(spectrum) if stationary else centred)
 
-    def __call__(self, y: Tensor, sigma: float | Tensor) -> Tensor:
-        """Estimates the images behind some measurements.
-
-        Args:
-            y: measurements, as ``operator.measure`` makes them, on the device of the images.
-            sigma: standard deviation of the noise, > 0: a number, or (B,).
-
-        Returns:
-            (B, C, H, W), in the precision of y.
-
-        Raises:
-            ValueError: y does not fit the operator, or sigma is not positive.
-        """
-        blank = self.operator.A(self.mean[None])
-        if not isinstance(y, Tensor) or y.shape[1:] != blank.shape[1:] or len(y) == 0:
-            got = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
-            raise ValueError(
-                f"y: expected shape (B, {', '.join(map(str, blank.shape[1:]))}), got {got}"
-            )
-        check_finite(y, "y")
-        variance = noise_levels(sigma, len(y), self.mean.dtype, y.device).square()
-        residual = self.operator.measured(y.to(blank.dtype)) - blank
+    def _estimate(self, y: Tensor, sigma: Tensor) -> Tensor:
+        residual = self.operator.measured(y) - self.operator.A(self.mean[None])
         estimate = self._wiener if self._circulant is not None else self._dense
-        return (self.mean + estimate(residual, variance)).to(real_dtype(y))
+        return self.mean + estimate(residual, sigma.square())
+
+    @prepared
+    def _scale(self) -> float:
+        return self._largest.item() or 1.0
 
     def _factorise(self, root: Tensor) -> None:
         """From R, (r, C, H, W) with C = R^T R / r: the SVD of A R^T."""
         measured = torch.cat(
             [real_vectors(self.operator.A(part)) for part in root.split(IMAGES_AT_ONCE)]
         )
-        p, self._s, self._qh = torch.linalg.svd(
-            measured / math.sqrt(len(root)), full_matrices=False
-        )
-        self._gain = p.T @ root.flatten(1) / math.sqrt(len(root))
+        p, s, qh = torch.linalg.svd(measured / math.sqrt(len(root)), full_matrices=False)
+        self.register_buffer("_s", s)
+        self.register_buffer("_qh", qh)
+        self.register_buffer("_gain", p.T @ root.flatten(1) / math.sqrt(len(root)))
 
     def _dense(self, residual: Tensor, variance: Tensor) -> Tensor:
         """With :math:`A R^T = Q s P^T`: the rows of R, combined by P s / (s^2 + sigma^2) Q^T r."""

@@ -2,94 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from functools import cached_property
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from ..devices import precise
-from ..operators import Identity
-from ..operators import preinverse as make_preinverse
-from ..patches import LocationGroup, check_patch_size, extract, location_groups, merge_equal
+from ..devices import plain_mode
+from ..operators.checks import as_integer, check_number
+from ..patches import LocationGroup, extract, merge_equal
 from ..reduction import Index, Keys, State, Stream, Top, combine, reduce, strongest
 from ..symmetry import partners, transformations
-from .base import Estimator, log_normaliser, real_dtype
+from .base import NoiseLevel, answer_dtype, log_normaliser
+from .module import prepared
+from .patchwise import Patchwise, one_set, one_set_each, whitened_alike
 from .voters import Voters, pixel_indices
-from .whole import IMAGES_AT_ONCE, apply_preinverse
 
-CHUNK_BYTES = 1 << 25  # of one chunk of streamed keys, in float64
 LEAST_INDEXED = 1 << 14  # fewer keys than this are faster streamed than indexed
 
 
-class _Local(Estimator):
-    """What `LocalMMSE` and `LEMMSE` share: patches of z = B y, whitened group by group."""
-
-    def __init__(self, images, operator, preinverse, patch_size, regularisation, dtype):
-        super().__init__(images, operator, dtype)
-        check_patch_size(patch_size, self.image_shape[1:])
-        self.patch_size = patch_size
-        self.preinverse = make_preinverse(
-            self.operator, preinverse, self.image_shape, regularisation
-        )
-
-    @cached_property
-    def groups(self) -> list[LocationGroup]:
-        """The locations, grouped by the subspace of their noise."""
-        groups = location_groups(self.preinverse.noise, self.patch_size, self.image_shape)
-        return [self._centred(group.to(self.images.device)) for group in groups]
-
-    def _centred(self, group: LocationGroup) -> LocationGroup:
-        """Centres a group that whitens at the mean of its patches (in some of the images)."""
-        if group.matrix is None:
-            return group
-        patches = extract(self._seen[:IMAGES_AT_ONCE], self.patch_size, group.locations)
-        return replace(group, centre=patches.mean((0, 1)))
-
-    @cached_property
-    def _seen(self) -> Tensor:
-        """B A x of all training images, (n, C, H, W): what patches are cut from."""
-        high = precise(self.images.device)
-
-        def through(x: Tensor) -> Tensor:
-            return self.preinverse.apply(self.operator.A(x.to(high)))
-
-        parts = self.images.split(IMAGES_AT_ONCE)
-        if isinstance(self.operator, Identity) and all(
-            torch.equal(through(x), x.to(high)) for x in parts
-        ):
-            return self.images
-        return torch.cat([through(x) for x in parts])
-
-    def _chunks(self, group: LocationGroup, which: slice) -> Iterator[Keys]:
-        """The keys of some locations of a group, chunk by chunk of images.
-
-        Yields keys (n, l, r), values (n, l, C) and sources (n, l).
-        """
-        locations = group.locations[which]
-        pixels = self.image_shape[1] * self.image_shape[2]
-        whole = len(locations) == pixels
-        bytes_an_image = 8 * len(locations) * self.image_shape[0] * self.patch_size**2
-        step = max(1, CHUNK_BYTES // bytes_an_image)
-        for start in range(0, len(self.images), step):
-            part = slice(start, start + step)
-            patches = extract(self._seen[part], self.patch_size, None if whole else locations)
-            values = self.images[part].flatten(2).mT
-            sources = self.image_ids[part, None] * pixels + locations
-            yield Keys(
-                group.whiten(patches, which).to(self.dtype),
-                (values if whole else values[:, locations]).to(self.dtype),
-                sources,
-            )
-
-    def _in_order(self, states: list[State]) -> State:
-        """States of the groups, (B, L) each, as one state of all pixels, (B, H*W)."""
-        order = torch.argsort(torch.cat([group.locations for group in self.groups]))
-        return combine(states, lambda field: torch.cat(field, 1)[:, order])
-
-
-class LocalMMSE(_Local):
+class LocalMMSE(Patchwise):
     r"""The best estimator that computes each pixel from its own patch of z = B y.
 
     .. math:: \hat x[n] = \sum_k w_{k} x_k[n], \qquad
@@ -118,6 +49,7 @@ class LocalMMSE(_Local):
         torch.Size([2, 1, 8, 8])
     """
 
+    @plain_mode()
     def __init__(
         self,
         images: Tensor,
@@ -131,7 +63,7 @@ class LocalMMSE(_Local):
         super().__init__(images, operator, preinverse, patch_size, regularisation, dtype)
 
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
-        z = apply_preinverse(self.preinverse, y, self.image_shape)
+        z = self.preinverse.apply(y)
         states = [self._evaluate_group(group, z, sigma, details) for group in self.groups]
         return self._in_order(states)
 
@@ -143,7 +75,7 @@ class LocalMMSE(_Local):
         for start in range(0, len(group.locations), step):
             which = slice(start, start + step)
             queries = group.whiten(patches[:, which], which).transpose(0, 1)
-            source = Stream(lambda which=which: map(_by_location, self._chunks(group, which)))
+            source = Stream(lambda which=which: map(one_set_each, self._chunks(group, which)))
             state = reduce(queries, sigma.square().reciprocal(), source, details)
             log_pdet = group.log_pdet if group.shared else group.log_pdet[which]
             constant = log_normaliser(
@@ -153,7 +85,7 @@ class LocalMMSE(_Local):
         return combine(states, lambda field: torch.cat(field, 1))
 
 
-class LEMMSE(_Local):
+class LEMMSE(Patchwise):
     r"""The best estimator that applies one and the same function to every patch of z = B y.
 
     .. math:: \hat x[n] = f(\Pi_n z), \qquad
@@ -204,6 +136,7 @@ class LEMMSE(_Local):
         True
     """
 
+    @plain_mode()
     def __init__(
         self,
         images: Tensor,
@@ -221,19 +154,11 @@ class LEMMSE(_Local):
         super().__init__(images, operator, preinverse, patch_size, regularisation, dtype)
         self._copies = transformations(symmetry, patch_size, self.image_shape[0])
         self.symmetry = symmetry
-        if not 0 <= tolerance < 1:
-            raise ValueError(f"expected tolerance in [0, 1), got {tolerance!r}")
-        if memory < 0:
-            raise ValueError(f"expected memory >= 0 bytes, got {memory!r}")
+        tolerance = check_number(tolerance, "tolerance", 0, 1)
         self.tolerance = 0.0 if exact else tolerance
-        self.memory = memory
+        self.memory = check_number(memory, "memory in bytes", 0)
 
-    def prepare(self) -> LEMMSE:
-        """Builds the keys now instead of at the first call, and returns the estimator."""
-        self._sources  # noqa: B018
-        return self
-
-    @cached_property
+    @prepared
     def _sources(self) -> list:
         """For each group one source of keys; for locations whitened each its own way, a list."""
         itemsize = torch.finfo(self.dtype).bits // 8
@@ -246,11 +171,13 @@ class LEMMSE(_Local):
                 free -= size
                 sources.append([(slice(None), self._index(group))])
             else:
-                sources.append([(which, self._stream(group, which)) for which in _parts(group)])
+                sources.append(
+                    [(which, self._stream(group, which)) for which in whitened_alike(group)]
+                )
         return sources
 
     def _stream(self, group: LocationGroup, which: slice) -> Stream:
-        return Stream(lambda: map(_flat, self._chunks(group, which)))
+        return Stream(lambda: map(one_set, self._chunks(group, which)))
 
     def _index(self, group: LocationGroup) -> Index:
         return Index(self._merged(group), self.tolerance)
@@ -262,7 +189,7 @@ class LEMMSE(_Local):
         values = self.images.new_empty(m, 2 * c, dtype=self.dtype)
         sources = self.image_ids.new_empty(m)
         start = 0
-        for chunk in map(_flat, self._chunks(group, slice(None))):
+        for chunk in map(one_set, self._chunks(group, slice(None))):
             part = slice(start, start + len(chunk.keys))
             keys[part], sources[part] = chunk.keys, chunk.sources
             values[part, :c], values[part, c:] = chunk.values, chunk.values.square()
@@ -276,13 +203,13 @@ class LEMMSE(_Local):
             merged.values[:, c:],
         )
 
-    @cached_property
+    @prepared
     def _partners(self) -> list[dict[int, Tensor]]:
         """For each group, which groups vote on which copies of its patches."""
         return partners(self.groups, self._copies)
 
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
-        z = apply_preinverse(self.preinverse, y, self.image_shape)
+        z = self.preinverse.apply(y)
         states = []
         for group, voters in zip(self.groups, self._partners, strict=True):
             patches = extract(z, self.patch_size, group.locations)
@@ -320,10 +247,11 @@ class LEMMSE(_Local):
             merged = state if merged is None else merged.merge(state)
         return combine([merged], lambda field: field[0].unflatten(0, (batch, count)))
 
+    @plain_mode()
     def at(
         self,
         y: Tensor,
-        sigma: float | Tensor,
+        sigma: NoiseLevel,
         pixels: Tensor | Sequence[tuple[int, int]],
     ) -> Tensor:
         """The estimate at some pixels only, in so much less time.
@@ -350,7 +278,7 @@ class LEMMSE(_Local):
         """
         measured, sigma = self._checked(y, sigma)
         wanted = pixel_indices(pixels, self.image_shape[1:]).to(y.device)
-        z = apply_preinverse(self.preinverse, measured, self.image_shape)
+        z = self.preinverse.apply(measured)
         values = z.new_empty(len(z), len(wanted), self.image_shape[0])
         for group, voters in zip(self.groups, self._partners, strict=True):
             mine = torch.isin(wanted, group.locations)
@@ -358,12 +286,13 @@ class LEMMSE(_Local):
                 patches = extract(z, self.patch_size, wanted[mine])
                 state = self._evaluate_patches(voters, patches, sigma, details=False)
                 values[:, mine] = state.mean.to(values)
-        return values.to(real_dtype(y))
+        return values.to(answer_dtype(y))
 
+    @plain_mode()
     def voters(
         self,
         y: Tensor,
-        sigma: float | Tensor,
+        sigma: NoiseLevel,
         pixels: Tensor | Sequence[tuple[int, int]] | None = None,
         k: int = 10,
     ) -> Voters:
@@ -389,14 +318,10 @@ class LEMMSE(_Local):
             ([3, 2, 6], torch.Size([1, 1, 2]))
         """
         measured, sigma = self._checked(y, sigma)
-        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= self.total_images:
-            raise ValueError(
-                f"expected k to be an integer from 1 to {self.total_images}, the number of "
-                f"training images, got {k!r}"
-            )
+        k = as_integer(k, "k", 1, self.total_images, "the number of training images")
         height, width = self.image_shape[1:]
         wanted = pixel_indices(pixels, (height, width)).to(y.device)
-        z = apply_preinverse(self.preinverse, measured, self.image_shape)
+        z = self.preinverse.apply(measured)
         weight = z.new_empty(len(z), len(wanted), k)
         source = wanted.new_empty(len(z), len(wanted), k)
         for group, voting in zip(self.groups, self._partners, strict=True):
@@ -414,34 +339,15 @@ class LEMMSE(_Local):
             source[:, mine] = top.sources.view(len(z), -1, k)
         pixel = source % (height * width)
         place = (source // (height * width), pixel // width, pixel % width)
-        return Voters(weight.to(real_dtype(y)), torch.stack(place, -1))
+        return Voters(weight.to(answer_dtype(y)), torch.stack(place, -1))
 
     def _strongest(self, group: LocationGroup, patches: Tensor, sigma: Tensor, k: int) -> Top:
         """The strongest keys of a group for patches (B, n, d), taken as B*n queries."""
         level = sigma[:, None].expand(patches.shape[:2]).reshape(-1)
         tops = []
-        for which in _parts(group):
+        for which in whitened_alike(group):
             queries = group.whiten_as(patches.flatten(0, 1), which)
             keys = self._stream(group, which)
             top = strongest(queries, level.square().reciprocal(), keys, k)
             tops.append(top.shift(-group.log_pdet[which].to(level) / 2))
         return Top.over(tops)
-
-
-def _parts(group: LocationGroup) -> list[slice]:
-    """Parts of a group that share a whitening: all of it, or its locations one by one."""
-    if group.shared:
-        return [slice(None)]
-    return [slice(i, i + 1) for i in range(len(group.locations))]
-
-
-def _flat(chunk: Keys) -> Keys:
-    """Keys (n, l, r) of several locations as one set, (n*l, r)."""
-    return Keys(chunk.keys.flatten(0, 1), chunk.values.flatten(0, 1), chunk.sources.flatten())
-
-
-def _by_location(chunk: Keys) -> Keys:
-    """Keys (n, l, r) as one set for each location, (l, n, r)."""
-    return Keys(
-        chunk.keys.transpose(0, 1), chunk.values.transpose(0, 1), chunk.sources.transpose(0, 1)
-    )

@@ -5,18 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..devices import precise
+from ..devices import plain_mode, precise
 from ..operators import Diagonal, Stationary
-from ..operators import preinverse as make_preinverse
 from ..operators.materialise import real_vectors
 from ..patches import whitening
-from ..reduction import State, combine, reduce
-from .base import Estimator, log_normaliser
+from ..reduction import State, Stream, combine, reduce
+from .base import IMAGES_AT_ONCE, WeightedAverage, log_normaliser
+from .module import prepared
 
-IMAGES_AT_ONCE = 256
 
-
-class MMSE(Estimator):
+class MMSE(WeightedAverage):
     r"""The best of all estimators under the empirical distribution of the training images.
 
     .. math:: \hat x(y) = \sum_k w_k x_k, \qquad w_k \propto e^{-\|y - A x_k\|^2 / 2 \sigma^2}
@@ -39,24 +37,28 @@ class MMSE(Estimator):
         True
     """
 
+    @plain_mode()
     def __init__(
         self, images: Tensor, operator: object = None, *, dtype: torch.dtype = torch.float32
     ):
         super().__init__(images, operator, dtype)
-        high = precise(images.device)
+
+    @prepared
+    def _source(self) -> Stream:
+        """The measurements of the training images, as real vectors."""
+        high = precise(self.images.device)
         parts = self.images.split(IMAGES_AT_ONCE)
-        measured = [self.operator.A(x.to(high)) for x in parts]
-        self.measurement_shape = tuple(measured[0].shape[1:])
-        # The numbers that noise reaches: all, but for k-space entries that were never sampled.
-        blank = torch.zeros_like(self.images[:1])
-        noise = self.operator.measure(blank, 1.0, torch.Generator(blank.device).manual_seed(0))
-        self.rank = int((real_vectors(noise) != 0).sum())
-        self._source = self._held(torch.cat([real_vectors(y).to(dtype) for y in measured]))
+        measured = [real_vectors(self.operator.A(x.to(high))).to(self.dtype) for x in parts]
+        return self._held(torch.cat(measured))
+
+    @prepared
+    def rank(self) -> int:
+        """The numbers that noise reaches: all, but for k-space entries never sampled."""
+        generator = torch.Generator(self.images.device).manual_seed(0)
+        noise = self.operator.measure(torch.zeros_like(self.images[:1]), 1.0, generator)
+        return int((real_vectors(noise) != 0).sum())
 
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
-        if tuple(y.shape[1:]) != self.measurement_shape:
-            wanted = ("B", *self.measurement_shape)
-            raise ValueError(f"expected measurements of shape {wanted}, got {tuple(y.shape)}")
         queries = real_vectors(y)
         state = reduce(queries, sigma.square().reciprocal(), self._source, details)
         log_pdet = torch.zeros_like(sigma)
@@ -70,7 +72,7 @@ class MMSE(Estimator):
         return _per_pixel(state, self._as_pixels, pixel)
 
 
-class EquivariantMMSE(Estimator):
+class EquivariantMMSE(WeightedAverage):
     r"""The best estimator that commutes with all circular shifts of the pre-inverted image z = B y.
 
     Every shift :math:`T_s` of the image is as good as the image itself, so the MMSE estimate is
@@ -101,6 +103,7 @@ class EquivariantMMSE(Estimator):
         True
     """
 
+    @plain_mode()
     def __init__(
         self,
         images: Tensor,
@@ -111,27 +114,32 @@ class EquivariantMMSE(Estimator):
         dtype: torch.dtype = torch.float32,
     ):
         super().__init__(images, operator, dtype)
-        self.preinverse = make_preinverse(
-            self.operator, preinverse, self.image_shape, regularisation
-        )
-        self._whitening = _whole_image_whitening(self.preinverse.noise, self.image_shape)
-        high = precise(images.device)
+        self.preinverse = self._made_preinverse(preinverse, regularisation)
+
+    @prepared
+    def _whitening(self) -> _WholeImage:
+        return _whole_image_whitening(self.preinverse.noise, self.image_shape)
+
+    @prepared
+    def _source(self) -> Stream:
+        """The training images as the estimator sees them, whitened."""
+        high = precise(self.images.device)
         parts = self.images.split(IMAGES_AT_ONCE)
-        seen = [self.preinverse.apply(self.operator.A(x.to(high))) for x in parts]
-        self._source = self._held(torch.cat([self._whitening.apply(z).to(dtype) for z in seen]))
-        self._shifts = self._whitening.shifts.to(images.device)
+        seen = (self.preinverse.apply(self.operator.A(x.to(high))) for x in parts)
+        return self._held(torch.cat([self._whitening.apply(z).to(self.dtype) for z in seen]))
 
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
-        z = apply_preinverse(self.preinverse, y, self.image_shape)
+        z = self.preinverse.apply(y)
         states = [self._evaluate_one(z[i], sigma[i], details) for i in range(len(z))]
         return combine(states, torch.stack)
 
     def _evaluate_one(self, z: Tensor, sigma: Tensor, details: bool) -> State:
         _, height, width = self.image_shape
         pixel = torch.arange(height * width, device=z.device)
+        shifts = self._whitening.shifts.to(z.device)
         # T_s z [n] = z[n + s], and back: the estimate at n comes from pixel n - s.
-        there = _moved(pixel[None, :], self._shifts[:, None], height, width)
-        back = _moved(pixel[None, :], -self._shifts[:, None], height, width)
+        there = _moved(pixel[None, :], shifts[:, None], height, width)
+        back = _moved(pixel[None, :], -shifts[:, None], height, width)
         moved = z.flatten(1)[:, there].transpose(0, 1).unflatten(2, (height, width))
         queries = self._whitening.apply(moved)
         state = reduce(queries, sigma.square().reciprocal(), self._source, details)
@@ -144,17 +152,6 @@ class EquivariantMMSE(Estimator):
             return pixels.gather(1, back[..., None].expand_as(pixels))
 
         return _per_pixel(state.shift(constant), move_back, back).collapse(0)
-
-
-def apply_preinverse(preinverse, y: Tensor, image_shape: tuple[int, int, int]) -> Tensor:
-    """B y, checked to be a batch of images of the training set's shape."""
-    z = preinverse.apply(y)
-    if tuple(z.shape[1:]) != image_shape:
-        raise ValueError(
-            f"expected measurements that B = {preinverse.name} takes to images of shape "
-            f"{image_shape}, got {tuple(y.shape)}, which it takes to {tuple(z.shape)}"
-        )
-    return z
 
 
 def _per_pixel(state: State, as_pixels, pixel: Tensor) -> State:

@@ -115,7 +115,10 @@ def as_matrix(value: object, name: str) -> Tensor:
     Raises:
         ValueError: if it is not a finite, non-empty, real array of two dimensions.
     """
-    matrix = as_numbers(value)
+    try:
+        matrix = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        matrix = None
     if matrix is None or matrix.is_complex() or matrix.ndim != 2 or matrix.numel() == 0:
         got = describe(value if matrix is None else matrix)
         raise ValueError(f"expected {name} to be a real matrix, not empty, got {got}")
@@ -206,6 +209,45 @@ def as_numbers(value: object) -> Tensor | None:
         return torch.from_numpy(array.astype(np.float64) if array.dtype.kind in "iuf" else array)
     except (TypeError, ValueError):
         return None
+
+
+def as_integer(value: object, name: str, least: int, most: int | None = None, why: str = "") -> int:
+    """Returns an integer of Python, NumPy or torch as an int.
+
+    Args:
+        value: the argument.
+        name: what to call it in the message.
+        least, most: the range; most None means that there is no upper end.
+        why: what the upper end is.
+
+    Raises:
+        ValueError: if it is not an integer in the range.
+
+    Example:
+        >>> as_integer(np.int64(5), "patch_size", 1)
+        5
+    """
+    if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
+        value = value.item()
+    bad = isinstance(value, bool) or not isinstance(value, Integral) or value < least
+    if bad or (most is not None and value > most):
+        span = f">= {least}" if most is None else f"from {least} to {most}"
+        span = f"{span}, {why}" if why else span
+        raise ValueError(f"expected {name} to be an integer {span}, got {reprlib.repr(value)}")
+    return int(value)
+
+
+def check_number(value: object, name: str, least: float, below: float = math.inf) -> float:
+    """Returns a number as float.
+
+    Raises:
+        ValueError: if it is not a number in [least, below); infinity is below infinity.
+    """
+    fits = isinstance(value, Real) and not isinstance(value, bool) and value >= least
+    if not fits or value >= below < math.inf:
+        span = f"in [{least}, {below})" if below < math.inf else f">= {least}"
+        raise ValueError(f"expected {name} to be a number {span}, got {reprlib.repr(value)}")
+    return float(value)
 
 
 def check_positive_integers(**numbers: int) -> None:

@@ -566,7 +566,7 @@ def test_bad_construction(arguments, message):
         (GOOD, float("inf"), "finite"),
         (GOOD, True, "bool"),
         (GOOD, "0.1", "str"),
-        (GOOD, torch.ones(3), r"\(4,\)"),
+        (GOOD, torch.ones(3), "4 images"),
     ],
 )
 @pytest.mark.parametrize(

@@ -1,0 +1,101 @@
+"""What estimators that see only patches share: patches of z = B y, whitened group by group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..devices import precise
+from ..operators import Identity
+from ..patches import LocationGroup, check_patch_size, extract, location_groups
+from ..reduction import Keys, State, combine
+from .base import IMAGES_AT_ONCE, WeightedAverage
+from .module import prepared
+
+CHUNK_BYTES = 1 << 25  # of one chunk of streamed keys, in float64
+
+
+class Patchwise(WeightedAverage):
+    """Base of `LocalMMSE` and `LEMMSE`: which keys the locations of an image give."""
+
+    def __init__(self, images, operator, preinverse, patch_size, regularisation, dtype):
+        super().__init__(images, operator, dtype)
+        self.patch_size = check_patch_size(patch_size, self.image_shape[1:])
+        self.preinverse = self._made_preinverse(preinverse, regularisation)
+
+    @prepared
+    def groups(self) -> list[LocationGroup]:
+        """The locations, grouped by the subspace of their noise."""
+        groups = location_groups(self.preinverse.noise, self.patch_size, self.image_shape)
+        return [self._centred(group.to(self.images.device)) for group in groups]
+
+    def _centred(self, group: LocationGroup) -> LocationGroup:
+        """Centres a group that whitens at the mean of its patches: those of the mean image."""
+        if group.matrix is None:
+            return group
+        mean = self._seen.mean(0, keepdim=True, dtype=precise(self.images.device))
+        patches = extract(mean, self.patch_size, group.locations)
+        return replace(group, centre=patches.mean((0, 1)))
+
+    @prepared
+    def _seen(self) -> Tensor:
+        """B A x of all training images, (n, C, H, W): what patches are cut from."""
+        high = precise(self.images.device)
+
+        def through(x: Tensor) -> Tensor:
+            return self.preinverse.apply(self.operator.A(x.to(high)))
+
+        parts = self.images.split(IMAGES_AT_ONCE)
+        if isinstance(self.operator, Identity) and all(
+            torch.equal(through(x), x.to(high)) for x in parts
+        ):
+            return self.images
+        return torch.cat([through(x) for x in parts])
+
+    def _chunks(self, group: LocationGroup, which: slice) -> Iterator[Keys]:
+        """The keys of some locations of a group, chunk by chunk of images.
+
+        Yields keys (n, l, r), values (n, l, C) and sources (n, l).
+        """
+        locations = group.locations[which]
+        pixels = self.image_shape[1] * self.image_shape[2]
+        whole = len(locations) == pixels
+        bytes_an_image = 8 * len(locations) * self.image_shape[0] * self.patch_size**2
+        step = max(1, CHUNK_BYTES // bytes_an_image)
+        for start in range(0, len(self.images), step):
+            part = slice(start, start + step)
+            patches = extract(self._seen[part], self.patch_size, None if whole else locations)
+            values = self.images[part].flatten(2).mT
+            sources = self.image_ids[part, None] * pixels + locations
+            yield Keys(
+                group.whiten(patches, which).to(self.dtype),
+                (values if whole else values[:, locations]).to(self.dtype),
+                sources,
+            )
+
+    def _in_order(self, states: list[State]) -> State:
+        """States of the groups, (B, L) each, as one state of all pixels, (B, H*W)."""
+        order = torch.argsort(torch.cat([group.locations for group in self.groups]))
+        return combine(states, lambda field: torch.cat(field, 1)[:, order])
+
+
+def whitened_alike(group: LocationGroup) -> list[slice]:
+    """Parts of a group that share a whitening: all of it, or its locations one by one."""
+    if group.shared:
+        return [slice(None)]
+    return [slice(i, i + 1) for i in range(len(group.locations))]
+
+
+def one_set(chunk: Keys) -> Keys:
+    """Keys (n, l, r) of several locations as one set, (n*l, r)."""
+    return Keys(chunk.keys.flatten(0, 1), chunk.values.flatten(0, 1), chunk.sources.flatten())
+
+
+def one_set_each(chunk: Keys) -> Keys:
+    """Keys (n, l, r) as one set for each location, (l, n, r)."""
+    return Keys(
+        chunk.keys.transpose(0, 1), chunk.values.transpose(0, 1), chunk.sources.transpose(0, 1)
+    )
