@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..devices import plain_mode
 from .checks import (
     as_matrix,
     check_image_shape,
-    check_images,
     check_positive,
     describe,
     noise_levels,
@@ -23,6 +23,10 @@ from .structure import General, Noise, PreInverse, Stationary
 
 RANK_TOLERANCE = 1e-10
 """Singular values at most this fraction of the largest count as zero in ``A_dagger``."""
+
+
+MAPS = frozenset({"A", "A_adjoint", "A_dagger", "A_tikhonov"})
+"""The methods that map between images and measurements."""
 
 
 class Constant:
@@ -37,6 +41,9 @@ class Constant:
         with torch.inference_mode(False):
             self.value = value.detach().to("cpu", double, copy=True)
         self.copies: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def __reduce__(self) -> tuple:
+        return Constant, (self.value,)  # pickled and copied without its copies
 
     def like(self, x: Tensor) -> Tensor:
         """Returns the array on the device and in the precision of x."""
@@ -61,6 +68,12 @@ class Operator(nn.Module):
     """
 
     image_shape: tuple[int, ...] | None = None
+
+    def __init_subclass__(cls, **settings: object) -> None:
+        """Keeps autocast out of the maps of every operator, whoever defines them."""
+        super().__init_subclass__(**settings)
+        for name in MAPS & cls.__dict__.keys():
+            setattr(cls, name, plain_mode()(cls.__dict__[name]))
 
     def A(self, x: Tensor) -> Tensor:
         """Measures images without noise, ``A x``.
@@ -127,6 +140,7 @@ class Operator(nn.Module):
         """Sets to zero the entries of y that are never measured (here there are none)."""
         return y
 
+    @plain_mode()
     def measure(
         self,
         x: Tensor,
@@ -180,6 +194,7 @@ class Operator(nn.Module):
         """
         return None
 
+    @plain_mode()
     def preinverse(
         self,
         kind: object = None,
@@ -188,29 +203,38 @@ class Operator(nn.Module):
     ) -> PreInverse:
         """Returns a pre-inverse B of this operator; see :func:`lemmse.operators.preinverse`."""
         shape = check_image_shape(image_shape, self.image_shape)
-        maps = self.maps_to_images(check_positive(regularisation, "regularisation"))
+        named = self.maps_to_images(check_positive(regularisation, "regularisation"))
+        function: Callable[[Tensor], Tensor]
         if kind is None or (isinstance(kind, str) and kind == "identity"):
             self.check_measures_images(shape)
-            return PreInverse("identity", lambda y: checked(y, shape), white(shape))
-        if isinstance(kind, str):
-            if kind not in maps:
+            name, function, noise = "identity", nn.Identity(), white(shape)
+        elif isinstance(kind, str):
+            if kind not in named:
                 raise ValueError(
                     f"expected the pre-inverse of {type(self).__name__} to be one of "
-                    f"{['identity', *maps]}, an operator, a matrix or a callable, got {kind!r}"
+                    f"{['identity', *named]}, an operator, a matrix or a callable, got {kind!r}"
                 )
+            name, function = kind, named[kind]
             noise = self.structure(kind, shape, regularisation)
-            return PreInverse(kind, maps[kind], noise or self.materialised(maps[kind], shape))
-        if isinstance(kind, Operator):
-            return self.preinverse_by_operator(kind, shape)
-        if isinstance(kind, Tensor | np.ndarray):
-            return self.preinverse_by_matrix(as_matrix(kind, "the pre-inverse"), shape)
-        if callable(kind):
-            noise = self.materialised(kind, shape)
-            return PreInverse("callable", lambda y: kind(y).reshape(-1, *shape), noise)
-        raise ValueError(
-            "expected a pre-inverse that is None, a name, an operator, a matrix or a callable, "
-            f"got {describe(kind)}"
-        )
+            noise = noise or self.written_out(function, shape)
+        elif isinstance(kind, Operator):
+            name = type(kind).__name__
+            function, noise = self.map_of_operator(kind, shape)
+        elif isinstance(kind, Tensor | np.ndarray):
+            name = "matrix"
+            noise = self.checked_matrix(as_matrix(kind, "the pre-inverse"), shape)
+            function = MatrixMap(noise, shape)
+        elif callable(kind):
+            name = "callable"
+            noise = self.written_out(kind, shape)
+            function = MatrixMap(noise, shape)
+        else:
+            raise ValueError(
+                "expected a pre-inverse that is None, a name, an operator, a matrix or a callable, "
+                f"got {describe(kind)}"
+            )
+        y = self.example_measurement(shape)
+        return PreInverse(name, function, noise, shape, tuple(y.shape[1:]), y.is_complex())
 
     def example_measurement(self, image_shape: tuple[int, int, int]) -> Tensor:
         """Returns the measurement of one black image, for its shape and dtype."""
@@ -226,7 +250,7 @@ class Operator(nn.Module):
                 f"pre-inverse, but {type(self).__name__} gives {describe(y[0])}"
             )
 
-    def materialised(
+    def written_out(
         self, function: Callable[[Tensor], Tensor], image_shape: tuple[int, int, int]
     ) -> General:
         """Writes a linear map from measurements to images out as a matrix."""
@@ -244,21 +268,20 @@ class Operator(nn.Module):
         ones = torch.ones_like(y) * (1 + 1j) if y.is_complex() else torch.ones_like(y)
         return real_vectors(self.measured(ones)).to("cpu", torch.float64)
 
-    def preinverse_by_operator(
+    def map_of_operator(
         self, inverse: Operator, image_shape: tuple[int, int, int]
-    ) -> PreInverse:
-        """Returns the pre-inverse ``B = inverse.A``."""
-        name = type(inverse).__name__
+    ) -> tuple[Callable[[Tensor], Tensor], Noise]:
+        """Returns the map ``inverse.A``, and its structure."""
         noise = inverse.structure("forward", image_shape, 0.0)
-        if noise is not None:
-            self.check_measures_images(image_shape)
-            check_image_shape(image_shape, inverse.image_shape)
-            return PreInverse(name, inverse.A, noise)
-        noise = self.materialised(inverse.A, image_shape)
-        return PreInverse(name, lambda y: inverse.A(y).reshape(-1, *image_shape), noise)
+        if noise is None:
+            noise = self.written_out(inverse.A, image_shape)
+            return MatrixMap(noise, image_shape), noise
+        self.check_measures_images(image_shape)
+        check_image_shape(image_shape, inverse.image_shape)
+        return inverse.A, noise
 
-    def preinverse_by_matrix(self, matrix: Tensor, image_shape: tuple[int, int, int]) -> PreInverse:
-        """Returns the pre-inverse with a given matrix, for each channel or for whole images."""
+    def checked_matrix(self, matrix: Tensor, image_shape: tuple[int, int, int]) -> General:
+        """Returns a matrix that maps measurements to images, of each channel or whole ones."""
         y = self.example_measurement(image_shape)
         channels, pixels = image_shape[0], math.prod(image_shape[1:])
         numbers = y.numel() * (2 if y.is_complex() else 1)
@@ -272,24 +295,26 @@ class Operator(nn.Module):
             )
         per_channel = shapes[tuple(matrix.shape)]
         support = self.support(y[:, 0] if per_channel else y)
-        constant = Constant(matrix * support)
+        return General(matrix * support, per_channel)
 
-        def apply(y: Tensor) -> Tensor:
-            vectors = real_vectors(y.flatten(0, 1) if per_channel else y)
-            return (vectors @ constant.like(y).T).reshape(-1, *image_shape)
 
-        return PreInverse("matrix", apply, General(constant.value, per_channel))
+class MatrixMap:
+    """A map from measurements to images that is given as a matrix."""
+
+    def __init__(self, noise: General, image_shape: tuple[int, int, int]):
+        self.matrix = Constant(noise.matrix)
+        self.per_channel = noise.per_channel
+        self.image_shape = image_shape
+
+    def __call__(self, y: Tensor) -> Tensor:
+        by_channel = self.per_channel and self.image_shape[0] > 1
+        vectors = real_vectors(y.flatten(0, 1) if by_channel else y)
+        return (vectors @ self.matrix.like(y).T).reshape(-1, *self.image_shape)
 
 
 def white(image_shape: tuple[int, int, int]) -> Stationary:
     """Returns the structure of noise that is left as it is, ``B = I``."""
-    return Stationary(torch.ones(image_shape[1:], dtype=torch.float64))
-
-
-def checked(y: Tensor, image_shape: tuple[int, int, int]) -> Tensor:
-    """Returns y if it is a batch of images, else raises ValueError."""
-    check_images(y, "y", image_shape)
-    return y
+    return Stationary(torch.ones(image_shape[1:], dtype=torch.float64, device="cpu"))
 
 
 def white_noise(y: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -62,7 +62,7 @@ class Blur(Operator):
         self.image_shape = check_sizes(image_size, "image_size", ranks=(2,))
         kernel = check_kernel(kernel, self.image_shape)
         height, width = kernel.shape
-        padded = torch.zeros(self.image_shape, dtype=torch.float64)
+        padded = torch.zeros(self.image_shape, dtype=torch.float64, device="cpu")
         padded[:height, :width] = kernel
         b = torch.fft.fft2(padded.roll((-(height // 2), -(width // 2)), (0, 1)))
         size = torch.maximum(b.abs(), negate_frequencies(b.abs()))
@@ -122,7 +122,7 @@ class Blur(Operator):
             raise ValueError(f"expected length to be a positive integer, got {length!r}")
         if not isinstance(angle, Real) or not math.isfinite(angle):
             raise ValueError(f"expected angle to be a finite number of degrees, got {angle!r}")
-        steps = torch.arange(length, dtype=torch.float64) - (length - 1) / 2
+        steps = torch.arange(length, dtype=torch.float64, device="cpu") - (length - 1) / 2
         direction = math.radians(angle)
         rows = bilinear_weights(-steps * math.sin(direction))
         columns = bilinear_weights(steps * math.cos(direction))
@@ -148,7 +148,7 @@ class Blur(Operator):
             torch.Size([3, 3])
         """
         reach = math.ceil(check_positive(radius, "radius") + 0.5) - 1
-        offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
+        offsets = torch.arange(-reach, reach + 1, dtype=torch.float64, device="cpu")
         distance = torch.hypot(offsets[:, None], offsets)
         kernel = (radius + 0.5 - distance).clamp(0, 1)
         return cls(kernel / kernel.sum(), image_size)
@@ -214,9 +214,9 @@ def check_kernel(kernel: object, image_size: tuple[int, int]) -> Tensor:
 def wrapped_gaussian(std: float, size: int) -> Tensor:
     """Returns a sampled Gaussian wrapped round ``size`` pixels, its centre at ``size // 2``."""
     reach = math.ceil(9 * std)
-    offsets = torch.arange(-reach, reach + 1)
+    offsets = torch.arange(-reach, reach + 1, device="cpu")
     values = torch.exp(-0.5 * (offsets.double() / std) ** 2)
-    wrapped = torch.zeros(size, dtype=torch.float64)
+    wrapped = torch.zeros(size, dtype=torch.float64, device="cpu")
     return wrapped.index_add(0, (offsets + size // 2) % size, values)
 
 
@@ -227,5 +227,5 @@ def bilinear_weights(positions: Tensor) -> Tensor:
     middle.
     """
     reach = math.ceil(positions.abs().max().item() - ROUNDING)
-    pixels = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    pixels = torch.arange(-reach, reach + 1, dtype=torch.float64, device="cpu")
     return (1 - (positions[:, None] - pixels).abs()).clamp(min=0)

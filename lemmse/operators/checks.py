@@ -115,10 +115,7 @@ def as_matrix(value: object, name: str) -> Tensor:
     Raises:
         ValueError: if it is not a finite, non-empty, real array of two dimensions.
     """
-    try:
-        matrix = torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError):
-        matrix = None
+    matrix = as_numbers(value)
     if matrix is None or matrix.is_complex() or matrix.ndim != 2 or matrix.numel() == 0:
         got = describe(value if matrix is None else matrix)
         raise ValueError(f"expected {name} to be a real matrix, not empty, got {got}")

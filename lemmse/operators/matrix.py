@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,10 +19,12 @@ from .checks import (
     check_sizes,
     check_tensor,
 )
-from .materialise import home, materialise
+from .materialise import WrittenOut, is_single, write_out
 from .structure import General
 
 SINGLE_RANK_TOLERANCE = 1e-6
+ROUNDING_MARGIN = 4
+"""How far the norm of random errors, at most twice their relative size, may be exceeded."""
 
 
 class MatrixOperator(Operator):
@@ -31,13 +32,15 @@ class MatrixOperator(Operator):
 
     Inverses come from the singular value decomposition ``M = U diag(s) V^T``, computed in float64
     when first needed and kept: ``A_dagger`` is ``V diag(1/s) U^T`` over ``s > 1e-10 max s``,
-    ``A_tikhonov`` is ``V diag(s / (s^2 + lambda)) U^T``. A matrix that comes in float32, or from a
-    callable that works in float32, has rounding errors: there the threshold is ``1e-6 max s``.
+    ``A_tikhonov`` is ``V diag(s / (s^2 + lambda)) U^T``. Numbers that were rounded to float32 are
+    told by their values, whatever their dtype: there the threshold is ``1e-6 max s``. It is at
+    least four times the rounding error of a callable, which is measured.
 
     Args:
         matrix: (m, H*W), applied to each channel, or (m, C*H*W), applied to whole images; or a
-            linear callable on batches (B, 1, H, W) or (B, C, H, W), written out as a matrix.
-            Complex values of a callable count as real ones, real parts first.
+            linear callable on batches (B, 1, H, W) or (B, C, H, W), written out as a matrix, or
+            what `write_out` makes of one. Complex values of a callable count as real ones, real
+            parts first.
         image_shape: (H, W) or (C, H, W); says which of the two is meant.
 
     Measurements are (B, C, m) in the first case and (B, m) in the second.
@@ -54,17 +57,21 @@ class MatrixOperator(Operator):
         tensor([[[ 3., 12.]]])
     """
 
-    def __init__(self, matrix: Tensor | Callable[[Tensor], Tensor], image_shape: Sequence[int]):
+    def __init__(
+        self, matrix: Tensor | Callable[[Tensor], Tensor] | WrittenOut, image_shape: Sequence[int]
+    ):
         super().__init__()
         self.image_shape = check_sizes(image_shape, "image_shape", ranks=(2, 3))
         if callable(matrix):
-            precision = home(matrix)[1]
-            matrix = materialise(matrix, (1, *self.image_shape)[-3:])
-        else:
-            precision = getattr(matrix, "dtype", None)
-        single = precision in (torch.float32, np.float32)
-        self.rank_tolerance = SINGLE_RANK_TOLERANCE if single else RANK_TOLERANCE
-        matrix = as_matrix(matrix, "the matrix")
+            matrix = write_out(matrix, (1, *self.image_shape)[-3:])
+        if not isinstance(matrix, WrittenOut):
+            matrix = as_matrix(matrix, "the matrix")
+            matrix = WrittenOut(matrix, rounding=0.0, single=is_single(matrix))
+        self.rank_tolerance = max(
+            SINGLE_RANK_TOLERANCE if matrix.single else RANK_TOLERANCE,
+            ROUNDING_MARGIN * matrix.rounding,
+        )
+        matrix = matrix.matrix
         if matrix.shape[1] != math.prod(self.image_shape):
             raise ValueError(
                 f"expected a matrix with {math.prod(self.image_shape)} columns for images of shape "

@@ -100,10 +100,11 @@ class MRI(Operator):
                 f"expected at most {total} columns in the centre, as many as acceleration "
                 f"{acceleration} samples, got {centre} from centre_fraction {centre_fraction}"
             )
-        by_frequency = torch.fft.fftfreq(width).abs().argsort(stable=True)
+        by_frequency = torch.fft.fftfreq(width, device="cpu").abs().argsort(stable=True)
         generator = torch.Generator().manual_seed(seed)
-        rest = by_frequency[centre:][torch.randperm(width - centre, generator=generator)]
-        mask = torch.zeros(height, width)
+        order = torch.randperm(width - centre, generator=generator, device="cpu")
+        rest = by_frequency[centre:][order]
+        mask = torch.zeros(height, width, device="cpu")
         mask[:, by_frequency[:centre]] = 1
         mask[:, rest[: total - centre]] = 1
         return cls(mask, image_size)

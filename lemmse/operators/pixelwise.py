@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .base import Constant, Operator
-from .checks import check_images, check_positive, check_sizes, describe
+from .checks import as_numbers, check_images, check_positive, check_sizes, describe
 from .structure import Diagonal, Stationary
 
 
@@ -42,7 +42,7 @@ class Identity(Operator):
         self, kind: str, image_shape: tuple[int, int, int], regularisation: float
     ) -> Stationary:
         gain = 1 / (1 + regularisation) if kind == "tikhonov" else 1.0
-        return Stationary(torch.full(image_shape[1:], gain**2, dtype=torch.float64))
+        return Stationary(torch.full(image_shape[1:], gain**2, dtype=torch.float64, device="cpu"))
 
 
 class Mask(Operator):
@@ -97,7 +97,7 @@ class Mask(Operator):
             raise ValueError(
                 f"expected size to be an integer from 1 to {min(height, width)}, got {size!r}"
             )
-        mask = torch.ones(height, width, dtype=torch.bool)
+        mask = torch.ones(height, width, dtype=torch.bool, device="cpu")
         top, left = (height - size) // 2, (width - size) // 2
         mask[top : top + size, left : left + size] = False
         return cls(mask)
@@ -122,8 +122,9 @@ class Mask(Operator):
         height, width = check_sizes(image_size, "image_size", ranks=(2,))
         if not isinstance(fraction, Real) or not 0 <= fraction <= 1:
             raise ValueError(f"expected fraction to be a number from 0 to 1, got {fraction!r}")
-        order = torch.randperm(height * width, generator=torch.Generator().manual_seed(seed))
-        mask = torch.ones(height * width, dtype=torch.bool)
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(height * width, generator=generator, device="cpu")
+        mask = torch.ones(height * width, dtype=torch.bool, device="cpu")
         mask[order[: round(fraction * height * width)]] = False
         return cls(mask.reshape(height, width))
 
@@ -154,10 +155,7 @@ def check_mask(mask: object, ranks: Sequence[int]) -> Tensor:
     Raises:
         ValueError: if it is not a non-empty array of zeros and ones with that many dimensions.
     """
-    try:
-        tensor = torch.as_tensor(mask)
-    except (TypeError, ValueError, RuntimeError):
-        tensor = None
+    tensor = as_numbers(mask)
     if tensor is None or tensor.is_complex() or tensor.ndim not in ranks or tensor.numel() == 0:
         raise ValueError(
             f"expected a mask of {' or '.join(map(str, ranks))} dimensions, boolean or of numbers "

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
-
-from torch import Tensor
 
 from .base import Operator
-from .checks import check_image_shape, check_images, describe
-from .materialise import real_vectors
-from .matrix import MatrixOperator
-from .structure import General, PreInverse
+from .checks import check_image_shape, describe
+from .foreign import ForeignOperator
+from .structure import PreInverse
 
 
 def preinverse(
@@ -80,50 +76,3 @@ def as_operator(operator: object, image_shape: Sequence[int] | None) -> Operator
             f"expected an operator with methods A and A_adjoint, got {describe(operator)}"
         )
     return ForeignOperator(operator, check_image_shape(image_shape, None))
-
-
-class ForeignOperator(Operator):
-    """Makes an operator of an object of another library that has linear ``A`` and ``A_adjoint``.
-
-    The inverses come from A written out as a matrix: iterative ones, which many libraries use,
-    stop early and so are neither exact nor linear.
-
-    Args:
-        physics: the object; its methods take and return batches of tensors.
-        image_shape: (C, H, W) of the images.
-
-    Example:
-        >>> from lemmse.operators import Identity
-        >>> ForeignOperator(Identity(), (1, 8, 8)).image_shape
-        (1, 8, 8)
-    """
-
-    def __init__(self, physics: object, image_shape: tuple[int, int, int]):
-        super().__init__()
-        self.physics = physics
-        self.image_shape = image_shape
-
-    def A(self, x: Tensor) -> Tensor:
-        check_images(x, "x", self.image_shape)
-        return self.physics.A(x)
-
-    def A_adjoint(self, y: Tensor) -> Tensor:
-        return self.physics.A_adjoint(y)
-
-    def A_dagger(self, y: Tensor) -> Tensor:
-        return self.dense.A_dagger(real_vectors(y))
-
-    def A_tikhonov(self, y: Tensor, regularisation: float = 0.01) -> Tensor:
-        return self.dense.A_tikhonov(real_vectors(y), regularisation)
-
-    @cached_property
-    def dense(self) -> MatrixOperator:
-        """The same operator as a matrix."""
-        return MatrixOperator(self.A, self.image_shape)
-
-    def structure(
-        self, kind: str, image_shape: tuple[int, int, int], regularisation: float
-    ) -> General | None:
-        if kind in ("pinv", "tikhonov"):
-            return self.dense.structure(kind, image_shape, regularisation)
-        return None

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..devices import plain_mode
+from .checks import COMPLEX, REAL, check_tensor, describe
+
 
 @dataclass(frozen=True)
 class Stationary:
@@ -72,8 +75,11 @@ class PreInverse:
 
     Attributes:
         name: what B is, for titles and messages.
-        apply: takes measurements y, returns images (B, C, H, W).
+        function: takes measurements y to images; `apply` calls it.
         noise: the structure of ``B B^T``, the covariance of ``B e`` for white noise e.
+        image_shape: (C, H, W).
+        measurement_shape: shape of one measurement.
+        is_complex: whether measurements are complex.
 
     Example:
         >>> import torch
@@ -85,5 +91,30 @@ class PreInverse:
     """
 
     name: str
-    apply: Callable[[Tensor], Tensor]
+    function: Callable[[Tensor], Tensor]
     noise: Noise
+    image_shape: tuple[int, int, int]
+    measurement_shape: tuple[int, ...]
+    is_complex: bool = False
+
+    @plain_mode()
+    def apply(self, y: Tensor) -> Tensor:
+        """Returns ``B y``.
+
+        Args:
+            y: (B, ...) measurements.
+
+        Returns:
+            (B, C, H, W), in the precision of y.
+
+        Raises:
+            ValueError: if y is no finite batch of measurements of this shape.
+        """
+        check_tensor(y, "y", COMPLEX if self.is_complex else REAL, ("B", *self.measurement_shape))
+        z = self.function(y)
+        if z.shape != (len(y), *self.image_shape):
+            raise ValueError(
+                f"expected the pre-inverse {self.name} to return {len(y)} images of shape "
+                f"{self.image_shape}, got {describe(z)}"
+            )
+        return z

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..devices import plain_mode
 from .base import Constant
 from .checks import check_sizes, describe
 from .matrix import MatrixOperator
@@ -68,6 +69,7 @@ class Tomography(MatrixOperator):
         self.centre = centre
         self.measurement_shape = (cells, len(angles))
 
+    @plain_mode()
     def filtered_backprojection(self, y: Tensor) -> Tensor:
         """Inverts the transform approximately: ramp filter, then back-projection.
 
