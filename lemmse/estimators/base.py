@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, distributed
 
 from ..devices import plain_mode, precise
-from ..operators import Identity, PreInverse, as_operator, preinverse
+from ..operators import Identity, as_operator
 from ..operators.checks import RANGE, check_finite, check_images, describe, noise_levels
 from ..reduction import Keys, State, Stream, processes
 from .module import PreparedModule, prepared
@@ -141,17 +141,6 @@ class Estimator(PreparedModule):
             )
         # Tensors of inference mode may not take part in gradients; their copies may.
         return tuple(t.clone() if t.is_inference() else t for t in (y, levels))
-
-    def _made_preinverse(self, kind: object, regularisation: float) -> PreInverse:
-        """The pre-inverse B, checked to take measurements to images of the training set's shape."""
-        made = preinverse(self.operator, kind, self.image_shape, regularisation)
-        z = made.apply(self._blank)
-        if tuple(z.shape) != (1, *self.image_shape):
-            raise ValueError(
-                f"expected a pre-inverse that takes measurements {tuple(self._blank.shape)} to "
-                f"images {(1, *self.image_shape)}, got {tuple(z.shape)} from {made.name!r}"
-            )
-        return made
 
     def _largest_measured(self, images: Tensor) -> float:
         """The largest number in the measurements of some images, 0 if there are none."""

@@ -24,7 +24,7 @@ class Patchwise(WeightedAverage):
     def __init__(self, images, operator, preinverse, patch_size, regularisation, dtype):
         super().__init__(images, operator, dtype)
         self.patch_size = check_patch_size(patch_size, self.image_shape[1:])
-        self.preinverse = self._made_preinverse(preinverse, regularisation)
+        self.preinverse = self.operator.preinverse(preinverse, self.image_shape, regularisation)
 
     @prepared
     def groups(self) -> list[LocationGroup]:

@@ -114,7 +114,7 @@ class EquivariantMMSE(WeightedAverage):
         dtype: torch.dtype = torch.float32,
     ):
         super().__init__(images, operator, dtype)
-        self.preinverse = self._made_preinverse(preinverse, regularisation)
+        self.preinverse = self.operator.preinverse(preinverse, self.image_shape, regularisation)
 
     @prepared
     def _whitening(self) -> _WholeImage:

@@ -2,11 +2,12 @@
 
 import copy
 import io
+import pickle
 
 import pytest
 import torch
 from torch import nn
-from variety import ESTIMATORS, answers, build, generator, images, measurement
+from variety import ESTIMATORS, PROBLEMS, answers, build, generator, images, measurement
 
 import lemmse
 from lemmse.operators import Mask
@@ -19,6 +20,23 @@ def assert_same(estimate, other, operator="denoising"):
     y = measurement(operator)
     for a, b in zip(answers(estimate, y, 0.3), answers(other, y, 0.3), strict=True):
         assert torch.equal(a, b)
+
+
+def saved(estimate):
+    buffer = io.BytesIO()
+    torch.save(estimate, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=False)
+
+
+@pytest.mark.parametrize("called", [False, True], ids=["fresh", "after a call"])
+@pytest.mark.parametrize("way", [copy.deepcopy, saved])
+@pytest.mark.parametrize(("name", "operator", "kind"), PROBLEMS)
+def test_copies_and_pickles_give_the_same_numbers(name, operator, kind, way, called):
+    estimate = build(name, operator, kind)
+    if called:
+        estimate.prepare()
+    assert_same(estimate, way(estimate), operator)
 
 
 @EVERY
@@ -131,6 +149,7 @@ def test_part_of_another_module(name):
     assert torch.equal(other(y, 0.3), net(y, 0.3))
     net.double()
     assert net.gain.dtype == torch.float64
+    assert_same(pickle.loads(pickle.dumps(net)).estimate, net.estimate)
 
 
 @EVERY
