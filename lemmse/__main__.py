@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import NoReturn
 
-from .commands import curves, data, density, dip, estimate, models, tomography
+from .commands import data, estimate, models, reproduce, train
 
 
 class Parser(argparse.ArgumentParser):
@@ -50,10 +50,8 @@ def parser() -> Parser:
     estimate.add(commands)
     data.add(commands)
     models.add(commands)
-    density.add(commands)
-    curves.add(commands)
-    tomography.add(commands)
-    dip.add(commands)
+    train.add(commands)
+    reproduce.add(commands)
     return top
 
 

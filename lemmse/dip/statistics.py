@@ -1,4 +1,4 @@
-"""Intervals for probabilities, and numbers as they are stored."""
+"""Intervals for probabilities."""
 
 from __future__ import annotations
 
@@ -34,18 +34,3 @@ def wilson(successes: Tensor | int, total: Tensor | int, z: float = 1.96) -> tup
     middle, half = p + z**2 / (2 * N), z * (p * (1 - p) / N + z**2 / (4 * N**2)).sqrt()
     scale = 1 + z**2 / N
     return ((middle - half) / scale).clamp_min(0), ((middle + half) / scale).clamp_max(1)
-
-
-def rounded(values: Tensor, digits: int = 5) -> list:
-    """Numbers for a JSON file, with so many significant digits; what is not finite is None.
-
-    Example:
-        >>> rounded(torch.tensor([1 / 3, torch.inf]))
-        [0.33333, None]
-    """
-    return [
-        rounded(value, digits)
-        if value.ndim
-        else (float(f"{value.item():.{digits}g}") if value.isfinite() else None)
-        for value in values
-    ]

@@ -1,6 +1,14 @@
-"""The published results: one module for each, which computes it again."""
+"""The published results: one module for each, which computes it again.
+
+Each has the same names: ``NAME``, ``TITLE``, the ``CHAPTERS`` that show it, its ``COST`` on one
+core, the ``OPTIONS`` of its ``run`` beside the common ones; ``run(out, quick, device, bar)``
+computes what a file lacks, and ``results()`` are the published ones. `record` is what they share.
+"""
+
+from types import ModuleType
 
 from . import (
+    changes,
     comparison,
     data_efficiency,
     density,
@@ -8,11 +16,29 @@ from . import (
     dip_step,
     dip_stopping,
     dip_width,
+    record,
     restoration,
     tomography,
 )
 
+EXPERIMENTS: dict[str, ModuleType] = {
+    module.NAME: module
+    for module in (
+        comparison,
+        density,
+        data_efficiency,
+        tomography,
+        dip_width,
+        dip_step,
+        dip_image,
+        dip_stopping,
+    )
+}
+"""The experiments by name, in the order of the book."""
+
 __all__ = [
+    "EXPERIMENTS",
+    "changes",
     "comparison",
     "data_efficiency",
     "density",
@@ -20,6 +46,7 @@ __all__ = [
     "dip_step",
     "dip_stopping",
     "dip_width",
+    "record",
     "restoration",
     "tomography",
 ]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import platform
-from collections.abc import Callable, Iterator
-from datetime import date
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -15,16 +12,25 @@ from torch import Tensor, nn
 
 from .. import datasets
 from ..estimators import LEMMSE
-from ..files import write_json
 from ..metrics import psnr
 from ..training import Probe, Problem
-from ..version import __version__
-from ..zoo import REGULARISATION, AnySpec, Spec, annotate, card, load
+from ..zoo import REGULARISATION, AnySpec, Spec, annotate, card, load, matching, names
+from . import record
+from .record import Bar, Cell, machine, silent
+
+NAME = "comparison"
+TITLE = "PSNR(network, LE-MMSE) of all local networks, on training and on test images"
+CHAPTERS = "13, 14, 16, 19"
+COST = "6 minutes a problem"
+OPTIONS = ("models", "folder", "images")
 
 SIGMAS = (0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
 SPLITS = ("train", "test")
 IMAGES = 16
 """The noise levels, splits and number of images of the published comparison."""
+
+QUICK = {"models": ("photos-grey/denoising/*-p5",), "places": (("test", 0.5), ("test", 1.0))}
+"""What the quick version measures; its numbers are some of those of the whole."""
 
 PROBED = (0.1, 0.2, 0.5, 1.0)
 """The noise levels measured during training, each on the first two test images."""
@@ -32,21 +38,16 @@ PROBED = (0.1, 0.2, 0.5, 1.0)
 Place = tuple[str, float]  # where a number belongs: a split or a data set, and sigma
 
 SEED = 0
-# The published results; the folder is book/results, too.
-RESULTS = Path(__file__).parent.parent / "results" / "comparison.json"
 
 
-def results(path: Path = RESULTS) -> dict:
-    """The published results; see `compare` for what they hold.
-
-    Raises:
-        FileNotFoundError: there is no such file.
+def results(path: Path | None = None) -> dict:
+    """The published results; see `run` for what they hold.
 
     Example:
         >>> min(entry["images"] for entry in results().values()) > 0
         True
     """
-    return json.loads(path.read_text())
+    return record.read(NAME, path)
 
 
 def problem(spec: AnySpec, device: torch.device | str = "cpu") -> Problem:
@@ -163,34 +164,55 @@ def probe(spec: Spec, device: torch.device | str = "cpu") -> Probe:
     return agreement
 
 
-def cells(
-    names: list[str], places: list[Place], done: Callable[[str, Place], bool]
+def chosen(patterns: tuple[str, ...], folder: Path | None) -> list[str]:
+    """The local networks of a folder whose names match.
+
+    Raises:
+        ValueError: there are none at all, or none for one of the patterns.
+
+    Example:
+        >>> chosen(("photos-grey/blur/unet-p5-a*",), None)
+        ['photos-grey/blur/unet-p5-agnostic', 'photos-grey/blur/unet-p5-aware']
+    """
+    there = names(folder, Spec)
+    if not there:
+        raise ValueError("there are no models; train some: python -m lemmse train --help")
+    return matching(list(patterns), there)
+
+
+def shared_cells(
+    models: list[str], places: tuple[Place, ...]
 ) -> Iterator[tuple[Spec, Place, list[str]]]:
-    """The work that is left: problem, place in the results, and the models to be measured there.
+    """Problem, place in the results, and the models to be measured there.
 
     Models that share a problem come together, so that LE-MMSE is computed once for all of them.
 
     Args:
-        names: of the models.
+        models: their names.
         places: what is to be measured of each, for instance (split, sigma).
-        done: whether the results have a model's number at a place.
     """
-    specs = [Spec.parse(name) for name in names]
+    specs = [Spec.parse(name) for name in models]
     for shared in dict.fromkeys(spec.problem for spec in specs):
-        models = [spec for spec in specs if spec.problem == shared]
+        several = [spec for spec in specs if spec.problem == shared]
         for place in places:
-            left = [model.name for model in models if not done(model.name, place)]
-            if left:
-                yield models[0], place, left
+            yield several[0], place, [spec.name for spec in several]
 
 
-def compare(
-    names: list[str],
-    out: Path = RESULTS,
-    folder: Path | None = None,
-    count: int = IMAGES,
+def check_images(images: int) -> None:
+    """ValueError unless it is a number of images."""
+    if images < 1:
+        raise ValueError(f"images: expected a positive number, got {images}")
+
+
+def run(
+    out: Path | None = None,
+    quick: bool = False,
     device: torch.device | str = "cpu",
-    bar: Callable[[str], None] = lambda text: None,
+    bar: Bar = silent,
+    *,
+    models: tuple[str, ...] | None = None,
+    folder: Path | None = None,
+    images: int = IMAGES,
 ) -> dict:
     """Compares models with LE-MMSE and writes the results after every cell.
 
@@ -198,36 +220,92 @@ def compare(
     are computed.
 
     Args:
-        names: of the models.
-        out: the JSON file, read first if it exists.
-        folder: where the models lie; None: in the package.
-        count: images of each split.
+        out: the file, read first if it exists; None: the published results. Then the means are
+            written on the cards of the models, too.
+        quick: measure only `QUICK`.
         device: where to compute.
-        bar: called with a text after every cell.
+        bar: see `record.Bar`.
+        models: names, or patterns of names; None: all that are there.
+        folder: where the models lie; None: in the package.
+        images: how many of each split.
 
     Returns:
         The results: a dictionary from names to ``sha256`` of the weights, ``images``, ``data``
         (checksums), ``machine``, ``seed``, and ``psnr[split][sigma]`` with lists of one number an
         image: ``network_formula``, ``network_truth``, ``formula_truth``, in dB.
     """
-    known = results(out) if out.is_file() else {}
-    done = known | {name: _entry(name, known.get(name), folder, count, device) for name in names}
-    networks = lru_cache(maxsize=None)(lambda name: load(name, folder).to(device))
-    estimators = lru_cache(maxsize=1)(lambda shared: formula(Spec(*shared), device))
-    places = list(product(SPLITS, SIGMAS))
-    for spec, (split, sigma), models in cells(
-        names, places, lambda name, place: str(place[1]) in done[name]["psnr"][place[0]]
-    ):
-        truth, y = (t.to(device) for t in measurement(spec, split, sigma, count))
-        estimate = estimators(spec.problem)(y, sigma)
+    check_images(images)
+    patterns = models or (QUICK["models"] if quick and folder is None else ("*",))
+    models = chosen(patterns, folder)
+    if out is None and folder is not None:
+        raise ValueError("folder: the published results are about the models of the package")
+    file = record.Record(NAME, out)
+    places = QUICK["places"] if quick else tuple(product(SPLITS, SIGMAS))
+    loaded = Loaded(folder, device)
+    found = file.work(
+        [
+            _cell(spec, place, several, loaded, images)
+            for spec, place, several in shared_cells(models, places)
+        ],
+        bar,
+    )
+    if out is None:
         for name in models:
-            output = answer(networks(name), spec, y, sigma)
-            done[name]["psnr"][split][str(sigma)] = psnrs(output, estimate, truth)
-        write_json(out, done, sort_keys=True)
-        bar(f"{spec.dataset} {spec.task} {spec.physics} {split} {sigma}")
-    for name in names:
-        annotate(name, summary(done[name]), done[name]["images"], folder)
-    return done
+            annotate(name, summary(found[name]), found[name]["images"])
+    return found
+
+
+class Loaded:
+    """Networks, and the formulas of their problems, each made once.
+
+    Args:
+        folder: where the models lie; None: in the package.
+        device: where to compute.
+
+    Attributes:
+        network: from the name of a model.
+        formula: from `Spec.problem`; only the last one is kept, because they are large.
+    """
+
+    def __init__(self, folder: Path | None, device: torch.device | str):
+        self.folder, self.device = folder, device
+        self.network = lru_cache(maxsize=None)(lambda name: load(name, folder).to(device))
+        self.formula = lru_cache(maxsize=1)(lambda shared: formula(Spec(*shared), device))
+
+    def card(self, name: str) -> dict:
+        """What is known about a model."""
+        return card(name, self.folder)
+
+
+def of_these(entry: dict, loaded: Loaded, name: str, images: int) -> bool:
+    """Whether an entry of the results is about these weights and so many images."""
+    expected = loaded.card(name)["sha256"], images
+    return (entry.get("sha256"), entry.get("images")) == expected
+
+
+def _cell(spec: Spec, place: Place, models: list[str], loaded: Loaded, images: int) -> Cell:
+    split, sigma = place
+
+    def left(results: dict) -> list[str]:
+        entries = {name: results.get(name, {}) for name in models}
+        return [
+            name
+            for name, entry in entries.items()
+            if not of_these(entry, loaded, name, images)
+            or str(sigma) not in entry["psnr"].get(split, {})
+        ]
+
+    def compute(results: dict) -> dict:
+        truth, y = (t.to(loaded.device) for t in measurement(spec, split, sigma, images))
+        estimate = loaded.formula(spec.problem)(y, sigma)
+        part = {}
+        for name in left(results):
+            found = psnrs(answer(loaded.network(name), spec, y, sigma), estimate, truth)
+            part[name] = _origin(name, loaded, images) | {"psnr": {split: {str(sigma): found}}}
+        return part
+
+    problem = " ".join(map(str, spec.problem))
+    return Cell(f"{problem} {split} {sigma}", lambda results: not left(results), compute)
 
 
 def summary(entry: dict) -> dict:
@@ -235,7 +313,7 @@ def summary(entry: dict) -> dict:
     return {
         split: {
             sigma: {kind: round(sum(values) / len(values), 2) for kind, values in kinds.items()}
-            for sigma, kinds in entry["psnr"][split].items()
+            for sigma, kinds in entry["psnr"].get(split, {}).items()
         }
         for split in SPLITS
     }
@@ -252,36 +330,17 @@ def table(results: dict, kind: str = "network_formula", split: str = "test") -> 
     return "\n".join(lines)
 
 
-def machine(device: torch.device | str) -> dict[str, str]:
-    """Where a result was computed."""
-    kind = torch.device(device).type
-    processor = torch.cuda.get_device_name() if kind == "cuda" else platform.processor()
-    return {
-        "device": f"{kind} {processor or platform.machine()}".strip(),
-        "threads": str(torch.get_num_threads()),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "lemmse": __version__,
-        "date": date.today().isoformat(),
-    }
-
-
-def _entry(
-    name: str, known: dict | None, folder: Path | None, count: int, device: torch.device | str
-) -> dict:
-    """What the file says of a model, if it is about the same weights and images; else nothing."""
-    sha256 = card(name, folder)["sha256"]
-    if known and known["sha256"] == sha256 and known["images"] == count:
-        return known
-    spec = Spec.parse(name)
+def _origin(name: str, loaded: Loaded, images: int) -> dict:
+    """What the results say of a model beside the numbers."""
+    dataset = Spec.parse(name).dataset
     checksums = {
-        split: datasets.checksum(datasets.load(spec.dataset, split, count)) for split in SPLITS
+        split: datasets.checksum(datasets.load(dataset, split, images)) for split in SPLITS
     }
+    description = loaded.card(name)
     return {
-        "sha256": sha256,
-        "images": count,
-        "data": {"trained on": card(name, folder)["data"]["checksum"], **checksums},
-        "machine": machine(device),
+        "sha256": description["sha256"],
+        "images": images,
+        "data": {"trained on": description["data"]["checksum"], **checksums},
+        "machine": machine(loaded.device),
         "seed": SEED,
-        "psnr": {split: {} for split in SPLITS},
     }

@@ -17,26 +17,30 @@ contestants:
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .. import datasets
-from ..files import write_json
 from ..metrics import psnr
 from ..networks import FullyLearned, SVDNet, UnrolledProximal
 from ..operators import Tomography
 from ..training import Problem, Settings, train
-from .comparison import machine
+from . import record
+from .record import Bar, Cell, machine, silent
 
-RESULTS = Path(__file__).parent.parent / "results" / "learning_curves.json"
+NAME = "data-efficiency"
+TITLE = "learning curves of networks with the physics inside, and of fully learned ones"
+CHAPTERS = "21"
+COST = "40 minutes"
+OPTIONS = ("seeds",)
+
+QUICK = [(0, 100, name) for name in ("svd", "proximal", "learned")]
+"""The cells of the quick version: seed, number of images, contestant."""
 
 SHARES = (0.1, 0.25, 0.5, 1.0)
 IMAGES = 1000
@@ -64,21 +68,19 @@ CONTESTANTS = (
 )
 STEPS = 400
 LONGER = 10
+CLOCKED_CONTESTANTS = ("learned, equal time", "proximal, longer")
 CLOCKED = 200
 """So many steps are timed to find how many steps of ``learned`` take the time of ``proximal``."""
 
 
-def results(path: Path = RESULTS) -> dict:
-    """The published results; see `measure` for what they hold.
-
-    Raises:
-        FileNotFoundError: there is no such file.
+def results(path: Path | None = None) -> dict:
+    """The published results; see `run` for what they hold.
 
     Example:
         >>> set(results()["cells"]) == set(CONTESTANTS)
         True
     """
-    return json.loads(path.read_text())
+    return record.read(NAME, path)
 
 
 def photographs(split: str, count: int) -> Tensor:
@@ -129,7 +131,7 @@ def contestant(name: str, seed: int = 0) -> nn.Module:
         return FullyLearned(measured, shape, layers=1, width=WIDTH // 2)
 
 
-def settings(name: str, steps: int, seed: int) -> Settings:
+def training(name: str, steps: int, seed: int) -> Settings:
     """How a contestant is trained: a few numbers want larger steps than many weights."""
     rate = 0.1 if name.startswith("svd") else 5e-3
     return Settings(
@@ -171,7 +173,7 @@ def trained(name: str, count: int, seed: int, steps: int = STEPS) -> dict:
         return {"test": psnr(current(y, SIGMA), truth).mean().item()}
 
     start = time.process_time()
-    history = train(network, problem, settings(name, steps, seed), probe, progress=False)
+    history = train(network, problem, training(name, steps, seed), probe, progress=False)
     seconds = time.process_time() - start
     own = images[:TEST_IMAGES]
     with torch.no_grad():
@@ -185,7 +187,7 @@ def trained(name: str, count: int, seed: int, steps: int = STEPS) -> dict:
     }
 
 
-def setup() -> dict:
+def settings() -> dict:
     """What the results depend on: results of another one are not mixed with these."""
     return {
         "shares": list(SHARES),
@@ -203,7 +205,7 @@ def setup() -> dict:
         "parameters": {
             name: sum(p.numel() for p in contestant(name).parameters()) for name in CONTESTANTS
         },
-        "settings": {name: asdict(settings(name, STEPS, 0)) for name in CONTESTANTS},
+        "settings": {name: asdict(training(name, STEPS, 0)) for name in CONTESTANTS},
     }
 
 
@@ -238,57 +240,67 @@ def counts(name: str = "") -> list[int]:
     return [round(share * IMAGES) for share in shares]
 
 
-def measure(
-    out: Path = RESULTS,
+def run(
+    out: Path | None = None,
+    quick: bool = False,
+    device: torch.device | str = "cpu",
+    bar: Bar = silent,
+    *,
     seeds: tuple[int, ...] = SEEDS,
-    bar: Callable[[str], None] = lambda text: None,
 ) -> dict:
     """Trains all contestants on all shares of the data, and writes the results after every one.
 
     What the file already holds is kept.
 
     Args:
-        out: the JSON file, read first if it exists.
+        out: the file, read first if it exists; None: the published results.
+        quick: train only `QUICK`.
+        device: "cpu"; processor time is part of what is compared.
+        bar: see `record.Bar`.
         seeds: which.
-        bar: called with the name of every cell once it is there.
 
     Returns:
-        ``setup``; ``machine``; ``equal time``, a number of steps; and
-        ``cells[contestant][count][seed]``, each what `trained` returns.
+        ``machine``; ``equal time``, a number of steps; and ``cells[contestant][count][seed]``, each
+        what `trained` returns.
 
     Raises:
-        ValueError: the file is about another setup.
+        ValueError: a file of other settings.
     """
-    here = setup()
-    if out.is_file():
-        done = results(out)
-        if done["setup"] != here:
-            raise ValueError(f"{out}: it is about another setup; remove it, or choose another file")
-    else:
-        done = {"setup": here, "machine": machine("cpu"), "equal time": equal_time(), "cells": {}}
-    steps = {
-        "learned, equal time": done["equal time"],
-        "learned, longer": LONGER * STEPS,
-        "proximal, longer": round(LONGER * STEPS * STEPS / done["equal time"]),
-    }
-    for seed, count, name in cells(seeds):
-        found = done["cells"].setdefault(name, {}).setdefault(str(count), {})
-        if str(seed) not in found:
-            found[str(seed)] = trained(name, count, seed, steps.get(name, STEPS))
-            write_json(out, done)
-        bar(f"{name}, {count} images, seed {seed}")
-    return done
+    file = record.Record(NAME, out, settings())
+    return file.work([_cell(file, *which) for which in (QUICK if quick else cells(seeds))], bar)
 
 
-def table(found: dict) -> str:
-    """Mean PSNR in dB over the seeds, and the standard deviation, a row a contestant."""
-    width = max(map(len, CONTESTANTS))
-    lines = [f"{'images':<{width}}" + "".join(f"{count:>15}" for count in counts())]
-    for name, by_count in found["cells"].items():
-        row = ""
-        for count in counts():
-            values = [cell["test"] for cell in by_count.get(str(count), {}).values()]
-            spread = torch.tensor(values).std().item() if len(values) > 1 else 0.0
-            row += f"{fmean(values):9.2f} ±{spread:4.2f}" if values else f"{'-':>15}"
-        lines.append(f"{name:<{width}}{row}")
-    return "\n".join(lines)
+def _cell(file: record.Record, seed: int, count: int, name: str) -> Cell:
+    def done(results: dict) -> bool:
+        return str(seed) in results.get("cells", {}).get(name, {}).get(str(count), {})
+
+    def compute(results: dict) -> dict:
+        if name in CLOCKED_CONTESTANTS:
+            results = file.work([CLOCK])
+        steps = steps_of(name, results.get("equal time"))
+        found = {str(count): {str(seed): trained(name, count, seed, steps)}}
+        return {"machine": machine("cpu"), "cells": {name: found}}
+
+    return Cell(f"{name}, {count} images, seed {seed}", done, compute)
+
+
+CLOCK = Cell(
+    "equal time",
+    lambda results: "equal time" in results,
+    lambda results: {"equal time": equal_time()},
+)
+"""Measured once, so that all contestants are given the same time."""
+
+
+def steps_of(name: str, equal: int | None) -> int:
+    """How long a contestant is trained, given the result of `equal_time`.
+
+    Example:
+        >>> steps_of("learned, longer", None), steps_of("proximal, longer", 800)
+        (4000, 2000)
+    """
+    if name == "learned, equal time":
+        return equal
+    if name == "proximal, longer":
+        return round(LONGER * STEPS * STEPS / equal)
+    return LONGER * STEPS if name == "learned, longer" else STEPS

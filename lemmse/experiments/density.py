@@ -6,33 +6,44 @@ of another size are fitted to the size of its training images: see `fitted`.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from .. import datasets
-from ..files import write_json
-from ..zoo import Spec, card, load
+from ..zoo import Spec
+from . import record
 from .comparison import (
     SEED,
+    Loaded,
     answer,
-    cells,
-    formula,
-    machine,
+    check_images,
+    chosen,
     measured,
+    of_these,
     psnrs,
     rounded,
+    shared_cells,
 )
+from .record import Bar, Cell, machine, silent
 
+NAME = "density"
+TITLE = "networks against LE-MMSE on images of another data set, by log-density of the patches"
+CHAPTERS = "15"
+COST = "10 minutes"
+OPTIONS = ("models", "folder", "images", "on", "sigmas")
+
+MODELS = ("fashion-mnist/denoising/*-p5", "photos-grey/denoising/*-p5")
+ON = ("fashion-mnist", "photos-grey")
 SIGMAS = (0.1, 0.5)
 IMAGES = 8
+"""The models, data sets, noise levels and number of images of the published results."""
+
+QUICK = {"models": MODELS[1:], "on": ON[1:], "sigmas": SIGMAS[1:]}
+"""What the quick version measures; its numbers are some of those of the whole."""
+
 BINS = 20
-# The published results.
-RESULTS = Path(__file__).parent.parent / "results" / "density.json"
 
 SIDES = {"fashion-mnist": 28, "photos-grey": 32, "photos": 32, "cifar10": 32}
 """Height and width of the images, so that a data set need not be there to be fitted to."""
@@ -40,17 +51,14 @@ SIDES = {"fashion-mnist": 28, "photos-grey": 32, "photos": 32, "cifar10": 32}
 PSNRS = ("network_formula", "network_truth", "formula_truth")
 
 
-def results(path: Path = RESULTS) -> dict:
-    """The published results; see `measure` for what they hold.
-
-    Raises:
-        FileNotFoundError: there is no such file.
+def results(path: Path | None = None) -> dict:
+    """The published results; see `run` for what they hold.
 
     Example:
         >>> "photos-grey" in results()["fashion-mnist/denoising/unet-p5"]
         True
     """
-    return json.loads(path.read_text())
+    return record.read(NAME, path)
 
 
 def image_size(dataset: str) -> tuple[int, int]:
@@ -158,29 +166,32 @@ def rank_correlation(x: Tensor, y: Tensor) -> float:
     return torch.corrcoef(torch.stack(ranks))[0, 1].item()
 
 
-def measure(
-    names: list[str],
-    on: str,
-    sigmas: tuple[float, ...] = SIGMAS,
-    out: Path = RESULTS,
-    folder: Path | None = None,
-    count: int = IMAGES,
+def run(
+    out: Path | None = None,
+    quick: bool = False,
     device: torch.device | str = "cpu",
-    bar: Callable[[str], None] = lambda text: None,
+    bar: Bar = silent,
+    *,
+    models: tuple[str, ...] | None = None,
+    folder: Path | None = None,
+    images: int = IMAGES,
+    on: tuple[str, ...] | None = None,
+    sigmas: tuple[float, ...] | None = None,
 ) -> dict:
-    """Measures models on the test images of a data set and writes the results after every cell.
+    """Measures models on the test images of data sets and writes the results after every cell.
 
     Cells that the file already has for the same weights and number of images are kept.
 
     Args:
-        names: of the models.
-        on: the data set.
-        sigmas: noise levels.
-        out: the JSON file, read first if it exists.
-        folder: where the models lie; None: in the package.
-        count: images.
+        out: the file, read first if it exists; None: the published results.
+        quick: measure only `QUICK`.
         device: where to compute.
-        bar: called with a text after every cell.
+        bar: see `record.Bar`.
+        models: names, or patterns of names; None: the published ones.
+        folder: where the models lie; None: in the package.
+        images: how many.
+        on: the data sets; None: the published ones.
+        sigmas: noise levels; None: the published ones.
 
     Returns:
         The results: ``results[name][on]`` holds ``sha256`` of the weights, ``images``, ``size`` of
@@ -193,70 +204,81 @@ def measure(
     Raises:
         ValueError: the images have not as many channels as those of a model.
     """
-    for name in names:
-        _check_channels(name, on, folder)
-    done = results(out) if out.is_file() else {}
-    for name in names:
-        known = done.setdefault(name, {})
-        known[on] = _entry(name, on, known.get(on), folder, count, device)
-    networks = lru_cache(maxsize=None)(lambda name: load(name, folder).to(device))
-    estimators = lru_cache(maxsize=1)(lambda shared: formula(Spec(*shared), device))
-    places = [(on, sigma) for sigma in sigmas]
-    for spec, (_, sigma), models in cells(
-        names, places, lambda name, place: str(place[1]) in done[name][on]["cells"]
-    ):
-        truth, y = (t.to(device) for t in measurement(spec, on, sigma, count))
-        posterior = estimators(spec.problem).posterior(y, sigma)
-        for name in models:
-            output = answer(networks(name), spec, y, sigma)
+    check_images(images)
+    usual = QUICK if quick else {"models": MODELS, "on": ON, "sigmas": SIGMAS}
+    sigmas = sigmas or usual["sigmas"]
+    if not all(0 < sigma <= 1 for sigma in sigmas):
+        raise ValueError(f"sigma: expected numbers in (0, 1], got {sigmas}")
+    models = chosen(models or usual["models"], folder)
+    if out is None and folder is not None:
+        raise ValueError("folder: the published results are about the models of the package")
+    file, loaded = record.Record(NAME, out), Loaded(folder, device)
+    places = tuple((data, sigma) for data in on or usual["on"] for sigma in sigmas)
+    for name in models:
+        for data in on or usual["on"]:
+            _check_channels(name, data, loaded)
+    return file.work(
+        [
+            _cell(spec, place, several, loaded, images)
+            for spec, place, several in shared_cells(models, places)
+        ],
+        bar,
+    )
+
+
+def _cell(
+    spec: Spec, place: tuple[str, float], models: list[str], loaded: Loaded, images: int
+) -> Cell:
+    on, sigma = place
+
+    def left(results: dict) -> list[str]:
+        entries = {name: results.get(name, {}).get(on, {}) for name in models}
+        return [
+            name
+            for name, entry in entries.items()
+            if not of_these(entry, loaded, name, images) or str(sigma) not in entry["cells"]
+        ]
+
+    def compute(results: dict) -> dict:
+        truth, y = (t.to(loaded.device) for t in measurement(spec, on, sigma, images))
+        posterior = loaded.formula(spec.problem).posterior(y, sigma)
+        part = {}
+        for name in left(results):
+            output = answer(loaded.network(name), spec, y, sigma)
             squared = (output - posterior.mean).square().sum(1)
-            done[name][on]["cells"][str(sigma)] = {
+            cell = {
                 **psnrs(output, posterior.mean, truth),
                 "log_density": rounded(posterior.log_density.mean((1, 2))),
                 "profile": profile(posterior.log_density, squared),
                 "rank_correlation": round(rank_correlation(posterior.log_density, squared), 4),
             }
-        write_json(out, done, sort_keys=True)
-        bar(f"{spec.dataset} {spec.task} {spec.physics} on {on} {sigma}")
-    return done
+            origin = _origin(name, on, loaded, images)
+            part[name] = {on: origin | {"cells": {str(sigma): cell}}}
+        return part
+
+    problem = " ".join(map(str, spec.problem))
+    return Cell(f"{problem} on {on} {sigma}", lambda results: not left(results), compute)
 
 
-def table(results: dict, on: str, sigma: float) -> str:
-    """The means over the images at one noise level as text, a row a model."""
-    columns = (*PSNRS, "log_density")
-    width = max(map(len, results), default=5)
-    heads = ("net, LE-MMSE", "net, truth", "LE-MMSE, truth", "log-density")
-    lines = [f"{'model':<{width}}" + "".join(f"{head:>16}" for head in heads)]
-    for name, entry in results.items():
-        cell = entry[on]["cells"][str(sigma)]
-        means = [sum(cell[column]) / len(cell[column]) for column in columns]
-        lines.append(f"{name:<{width}}" + "".join(f"{mean:16.1f}" for mean in means))
-    return "\n".join(lines)
-
-
-def _entry(name: str, on: str, known: dict | None, folder, count: int, device) -> dict:
-    """What the file says of a model on a data set, if it is about the same weights and images."""
-    description = card(name, folder)
-    if known and known["sha256"] == description["sha256"] and known["images"] == count:
-        return known
+def _origin(name: str, on: str, loaded: Loaded, images: int) -> dict:
+    """What the results say of a model on a data set beside the numbers."""
+    description = loaded.card(name)
     size = image_size(Spec.parse(name).dataset)
-    images = fitted(datasets.load(on, "test", count), size)
     return {
         "sha256": description["sha256"],
-        "images": count,
+        "images": images,
         "size": list(size),
         "data": {
             "trained on": description["data"]["checksum"],
-            "measured": datasets.checksum(images),
+            "measured": datasets.checksum(fitted(datasets.load(on, "test", images), size)),
         },
-        "machine": machine(device),
+        "machine": machine(loaded.device),
         "seed": SEED,
-        "cells": {},
     }
 
 
-def _check_channels(name: str, on: str, folder) -> None:
-    expected = card(name, folder)["architecture"]["arguments"]["channels"]
+def _check_channels(name: str, on: str, loaded: Loaded) -> None:
+    expected = loaded.card(name)["architecture"]["arguments"]["channels"]
     channels = datasets.load(on, "test", 1).shape[1]
     if channels != expected:
         raise ValueError(

@@ -1,9 +1,11 @@
-"""Figure 3: photographs by the deep image prior, and by estimators that know other photographs.
+"""Photographs by the deep image prior, and by estimators that know other photographs.
 
 The noise is strong, and its level is known to all. The network has seen only the measurement.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -11,11 +13,20 @@ from torch import Tensor
 from ..datasets import load
 from ..dip.convolutional import ConvolutionalPrior
 from ..dip.descent import descend
-from ..dip.statistics import rounded
 from ..estimators import LEMMSE, LinearMMSE
 from ..metrics import psnr
 from ..operators import Blur, Identity, Mask, Operator
+from . import record
 from .dip_stopping import first
+from .record import Bar, rounded, run_cells, silent
+
+NAME = "dip-image"
+TITLE = "photographs by the deep image prior, and by estimators that know others"
+CHAPTERS = "27"
+COST = "10 minutes"
+OPTIONS = ()
+QUICK = ("noise",)
+"""The cells of the quick version."""
 
 SIZE = (32, 32)
 SIGMA = 0.1
@@ -56,6 +67,43 @@ def task_operator(task: str) -> Operator:
         "blur": Blur.gaussian(1.0, SIZE),
         "half the pixels": Mask.random(0.5, SIZE),
     }[task]
+
+
+def results(path: Path | None = None) -> dict:
+    """The published results: by the name of a cell what `compute` returns, and ``machine``.
+
+    Example:
+        >>> list(results()) == cells()
+        True
+    """
+    return record.read(NAME, path)
+
+
+def run(
+    out: Path | None = None,
+    quick: bool = False,
+    device: torch.device | str = "cpu",
+    bar: Bar = silent,
+) -> dict:
+    """Computes the cells that the file lacks, and writes it after each.
+
+    Every cell has its own seed, so that the numbers do not depend on interruptions.
+
+    Args:
+        out: the file, read first if it exists; None: the published results.
+        quick: compute only `QUICK`.
+        device: where to compute.
+        bar: see `record.Bar`.
+
+    Returns:
+        What `results` returns.
+
+    Raises:
+        ValueError: a file of other settings.
+    """
+    return run_cells(
+        record.Record(NAME, out, settings()), QUICK if quick else cells(), compute, device, bar
+    )
 
 
 def compute(cell: str, device: torch.device | str = "cpu") -> dict:

@@ -1,18 +1,29 @@
-"""Figure 2: the probability of success against the number n of unknowns and the step gamma.
+"""The probability of success against the number n of unknowns and the step gamma.
 
 As many measurements as unknowns, ``|A|`` = 1. Every network is trained with all steps at once.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from ..dip.descent import descend
 from ..dip.problems import random_problem
-from ..dip.statistics import rounded
 from ..dip.stopping import LossThreshold
 from ..dip.theory import constants
 from ..dip.two_layer import TwoLayer
+from . import record
+from .record import Bar, rounded, run_cells, silent
+
+NAME = "dip-step"
+TITLE = "the probability of success against the number of unknowns and the step"
+CHAPTERS = "26"
+COST = "6 minutes"
+OPTIONS = ()
+QUICK = ("10 200", "20 200")
+"""The cells of the quick version."""
 
 RUNS = 50
 SIZES = (10, 20, 30, 40, 60, 80, 100, 120)
@@ -42,6 +53,43 @@ def settings() -> dict:
 def cells() -> list[str]:
     """n and k of every cell, the most telling width first."""
     return [f"{n} {k}" for k in (200, *(k for k in WIDTHS if k != 200)) for n in SIZES]
+
+
+def results(path: Path | None = None) -> dict:
+    """The published results: by the name of a cell what `compute` returns, and ``machine``.
+
+    Example:
+        >>> list(results()) == cells()
+        True
+    """
+    return record.read(NAME, path)
+
+
+def run(
+    out: Path | None = None,
+    quick: bool = False,
+    device: torch.device | str = "cpu",
+    bar: Bar = silent,
+) -> dict:
+    """Computes the cells that the file lacks, and writes it after each.
+
+    Every cell has its own seed, so that the numbers do not depend on interruptions.
+
+    Args:
+        out: the file, read first if it exists; None: the published results.
+        quick: compute only `QUICK`.
+        device: where to compute.
+        bar: see `record.Bar`.
+
+    Returns:
+        What `results` returns.
+
+    Raises:
+        ValueError: a file of other settings.
+    """
+    return run_cells(
+        record.Record(NAME, out, settings()), QUICK if quick else cells(), compute, device, bar
+    )
 
 
 def compute(cell: str, device: torch.device | str = "cpu") -> dict:

@@ -1,4 +1,4 @@
-"""Figure 4: the error along the descent when there is noise, and where the rules stop it.
+"""The error along the descent when there is noise, and where the rules stop it.
 
 As many measurements as unknowns, ``|A|`` = 1, and the noise has exactly the norm that is told to
 the rules. Every network is trained with all noise levels at once.
@@ -7,15 +7,25 @@ the rules. Every network is trained with all noise levels at once.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..dip.descent import Descent, descend
 from ..dip.problems import random_problem
-from ..dip.statistics import rounded
 from ..dip.theory import Constants, constants
 from ..dip.two_layer import TwoLayer
+from . import record
+from .record import Bar, rounded, run_cells, silent
+
+NAME = "dip-stopping"
+TITLE = "the error along the iterations under noise, and where rules stop them"
+CHAPTERS = "27"
+COST = "10 minutes"
+OPTIONS = ()
+QUICK = ("1",)
+"""The cells of the quick version."""
 
 RUNS = 20
 SIZE = 10
@@ -50,6 +60,43 @@ def settings() -> dict:
 def cells() -> list[str]:
     """The condition number of every cell."""
     return [f"{condition:g}" for condition in STEPS]
+
+
+def results(path: Path | None = None) -> dict:
+    """The published results: by the name of a cell what `compute` returns, and ``machine``.
+
+    Example:
+        >>> list(results()) == cells()
+        True
+    """
+    return record.read(NAME, path)
+
+
+def run(
+    out: Path | None = None,
+    quick: bool = False,
+    device: torch.device | str = "cpu",
+    bar: Bar = silent,
+) -> dict:
+    """Computes the cells that the file lacks, and writes it after each.
+
+    Every cell has its own seed, so that the numbers do not depend on interruptions.
+
+    Args:
+        out: the file, read first if it exists; None: the published results.
+        quick: compute only `QUICK`.
+        device: where to compute.
+        bar: see `record.Bar`.
+
+    Returns:
+        What `results` returns.
+
+    Raises:
+        ValueError: a file of other settings.
+    """
+    return run_cells(
+        record.Record(NAME, out, settings()), QUICK if quick else cells(), compute, device, bar
+    )
 
 
 def compute(cell: str, device: torch.device | str = "cpu") -> dict:

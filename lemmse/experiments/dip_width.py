@@ -1,9 +1,11 @@
-"""Figure 1: the width that R' < R needs, against the width that is needed in practice, over n.
+"""The width that R' < R needs, against the width that is needed in practice, over n.
 
 Two families: as many measurements as unknowns (``square``), and ten measurements (``ten``).
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,9 +14,18 @@ from ..dip.activations import ACTIVATIONS
 from ..dip.descent import descend
 from ..dip.network import seeds
 from ..dip.problems import random_problem
-from ..dip.statistics import rounded
 from ..dip.stopping import LossThreshold
 from ..dip.two_layer import TwoLayer
+from . import record
+from .record import Bar, rounded, run_cells, silent
+
+NAME = "dip-width"
+TITLE = "the width that the theorem needs, and the width needed in practice"
+CHAPTERS = "26"
+COST = "4 minutes"
+OPTIONS = ()
+QUICK = ("practice square 10", "practice ten 10", "bound square 10")
+"""The cells of the quick version."""
 
 RUNS = 50
 SIZES = (10, 20, 30, 50, 70, 100)
@@ -62,6 +73,43 @@ def cells() -> list[str]:
         for what in ("practice", "bound")
         for family in ("square", "ten")
     ]
+
+
+def results(path: Path | None = None) -> dict:
+    """The published results: by the name of a cell what `compute` returns, and ``machine``.
+
+    Example:
+        >>> list(results()) == cells()
+        True
+    """
+    return record.read(NAME, path)
+
+
+def run(
+    out: Path | None = None,
+    quick: bool = False,
+    device: torch.device | str = "cpu",
+    bar: Bar = silent,
+) -> dict:
+    """Computes the cells that the file lacks, and writes it after each.
+
+    Every cell has its own seed, so that the numbers do not depend on interruptions.
+
+    Args:
+        out: the file, read first if it exists; None: the published results.
+        quick: compute only `QUICK`.
+        device: where to compute.
+        bar: see `record.Bar`.
+
+    Returns:
+        What `results` returns.
+
+    Raises:
+        ValueError: a file of other settings.
+    """
+    return run_cells(
+        record.Record(NAME, out, settings()), QUICK if quick else cells(), compute, device, bar
+    )
 
 
 def compute(cell: str, device: torch.device | str = "cpu") -> dict:

@@ -3,14 +3,12 @@
 The scan of chapter 22: 24 angles, photographs of 32 x 32 pixels, sigma = 0.5. The real scanner may
 differ from its model (`Fault`). The other methods are computed in the chapter itself; LE-MMSE has a
 covariance of its own at every pixel here and takes long, so its errors are shipped (`results`), for
-some pixels of 64 test photographs. `python -m lemmse tomography` computes them again.
+some pixels of 64 test photographs. `run` computes them again.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +18,15 @@ from torch import Tensor
 
 from .. import datasets
 from ..estimators import LEMMSE
-from ..files import write_json
 from ..operators import Tomography
-from .comparison import machine
+from . import record
+from .record import Bar, Cell, machine, silent
+
+NAME = "tomography"
+TITLE = "LE-MMSE on the data of scanners with faults"
+CHAPTERS = "22"
+COST = "10 minutes"
+OPTIONS = ()
 
 SIZE = (32, 32)
 ANGLES = np.arange(24) * 7.5
@@ -36,8 +40,6 @@ PIXELS = 64
 
 DRAWS = 16
 """So many draws of the angle errors; photograph i has draw i modulo this number."""
-
-RESULTS = Path(__file__).parent.parent / "results" / "tomography.json"
 
 
 @dataclass(frozen=True)
@@ -241,35 +243,64 @@ def squared_errors(case: Case, photographs: int = PHOTOGRAPHS) -> list[float]:
     return (estimate - truth[:photographs, 0, row, column]).square().mean(1).tolist()
 
 
-def results(path: Path = RESULTS) -> dict:
-    """The published results; see `measure` for what they hold.
+QUICK = [Case(), Case(Fault(centre=0.5))]
+"""The cases of the quick version."""
+
+
+def results(path: Path | None = None) -> dict:
+    """The published results; see `run` for what they hold.
 
     Example:
         >>> len(results()["squared_error"][Case().name]) == PHOTOGRAPHS
         True
     """
-    return json.loads(path.read_text())
+    return record.read(NAME, path)
 
 
-def measure(path: Path = RESULTS, cases: list[Case] | None = None) -> Iterator[str]:
+def settings() -> dict:
+    """What was computed, beside the cases."""
+    return {
+        "angles": ANGLES.tolist(),
+        "sigma": SIGMA,
+        "images": IMAGES,
+        "patch size": PATCH_SIZE,
+        "photographs": PHOTOGRAPHS,
+        "pixels": PIXELS,
+        "draws": DRAWS,
+    }
+
+
+def run(
+    out: Path | None = None,
+    quick: bool = False,
+    device: torch.device | str = "cpu",
+    bar: Bar = silent,
+) -> dict:
     """Measures LE-MMSE in all cases that the file does not hold yet, and writes it after each.
 
     Args:
-        path: JSON to read and to write.
-        cases: None for all.
+        out: the file, read first if it exists; None: the published results.
+        quick: measure only `QUICK`.
+        device: "cpu", where the published results were computed, in float64.
+        bar: see `record.Bar`.
 
-    Yields:
-        The name of each case after it was measured. The file then has ``squared_error``, for each
-        case a list with `squared_errors`, and ``machine``, where the last one was computed.
+    Returns:
+        ``squared_error``, for each case a list with `squared_errors`; and ``machine``, where the
+        last one was computed.
+
+    Raises:
+        ValueError: a file of other settings.
     """
-    content = results(path) if path.exists() else {"machine": {}, "squared_error": {}}
-    for case in CASES if cases is None else cases:
-        if case.name not in content["squared_error"]:
-            errors = [float(f"{value:.5g}") for value in squared_errors(case)]
-            content["squared_error"][case.name] = errors
-            content["machine"] = machine("cpu")
-            write_json(path, content)
-            yield case.name
+    file = record.Record(NAME, out, settings())
+    return file.work([_cell(case) for case in (QUICK if quick else CASES)], bar)
+
+
+def _cell(case: Case) -> Cell:
+    def compute(results: dict) -> dict:
+        errors = [float(f"{value:.5g}") for value in squared_errors(case)]
+        return {"squared_error": {case.name: errors}, "machine": machine("cpu")}
+
+    return Cell(case.name, lambda found: case.name in found.get("squared_error", {}), compute)
 
 
 def psnr_of(errors: list[float]) -> float:

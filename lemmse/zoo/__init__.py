@@ -5,7 +5,7 @@ reads a name: a `Spec` is what the name of a local network means, a `PhysicsSpec
 with physics inside. `catalogue` lists the names that the zoo is meant to hold.
 """
 
-from .catalogue import AnySpec, catalogue, matching, parse
+from .catalogue import AnySpec, catalogue, matching, parse, unknown
 from .physics import PHYSICS_NETWORKS, PhysicsSpec
 from .spec import ARCHITECTURES, REGULARISATION, Spec
 from .store import annotate, card, load, names, rounded, save
@@ -26,4 +26,5 @@ __all__ = [
     "parse",
     "rounded",
     "save",
+    "unknown",
 ]

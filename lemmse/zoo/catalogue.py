@@ -61,7 +61,7 @@ def matching(patterns: list[str], names: list[str]) -> list[str]:
     return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
 
 
-def unknown(name: str, names: list[str]) -> str:
+def unknown(name: str, names: list[str], what: str = "model") -> str:
     """The message about a name that does not exist: the nearest ones, or all.
 
     Example:
@@ -70,5 +70,5 @@ def unknown(name: str, names: list[str]) -> str:
     """
     near = difflib.get_close_matches(str(name), names, n=5, cutoff=0.6)
     if near:
-        return f"model: there is no {name!r}; the nearest names: {', '.join(near)}"
-    return f"model: there is no {name!r}; there are {', '.join(names) or 'none at all'}"
+        return f"{what}: there is no {name!r}; the nearest names: {', '.join(near)}"
+    return f"{what}: there is no {name!r}; there are {', '.join(names) or 'none at all'}"

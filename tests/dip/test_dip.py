@@ -1,12 +1,10 @@
 """Deep inverse priors: networks, descent, the theorem's constants, and the figures' data."""
 
-import json
 import math
 
 import pytest
 import torch
 
-from lemmse.__main__ import main
 from lemmse.dip import (
     ACTIVATIONS,
     ConvolutionalPrior,
@@ -20,9 +18,6 @@ from lemmse.dip import (
     random_problem,
     wilson,
 )
-from lemmse.experiments import dip_step as probability
-from lemmse.experiments import dip_width as widths
-from lemmse.experiments import figures
 from lemmse.operators import Blur
 
 
@@ -532,110 +527,3 @@ def test_wilson_interval():
     low, high = wilson(torch.tensor([0, 25, 50]), 50)
     assert low.tolist() == pytest.approx([0, 0.3664, 0.9287], abs=1e-4)
     assert high.tolist() == pytest.approx([0.0713, 0.6336, 1], abs=1e-4)
-
-
-def test_growing_network_has_the_constants_of_the_network():
-    A, truth = random_problem(4, 4, 2.0, generator())
-    growing = widths.Growing(A[0], truth[0], generator(1))
-    growing.grow(5000)
-    g = generator(1)
-    V = 2.0 * torch.randint(2, (1, 4, 5000), generator=g, dtype=torch.int8) - 1
-    a = torch.randn(5000, generator=g)[None, :, None]
-    network = TwoLayer(a.double(), torch.ones(1, 1).double(), V.double(), "tanh")
-    c = constants(A, network, A[0] @ truth[0])
-    assert growing.value() == pytest.approx((c.R_prime / (8 * c.R)).item(), rel=1e-4)
-    value = growing.value()
-    growing.grow(20_000)
-    assert growing.value() < 0.75 * value
-
-
-@pytest.fixture
-def small(monkeypatch):
-    monkeypatch.setattr(widths, "RUNS", 3)
-    monkeypatch.setattr(widths, "SIZES", (2,))
-    monkeypatch.setattr(widths, "FEW", 2)
-    monkeypatch.setattr(widths, "SHARES", (1.0, 8.0))
-    monkeypatch.setattr(widths, "ITERATIONS", 200)
-    monkeypatch.setattr(probability, "RUNS", 3)
-    monkeypatch.setattr(probability, "SIZES", (2, 3))
-    monkeypatch.setattr(probability, "WIDTHS", (20, 200))
-    monkeypatch.setattr(probability, "STEPS", (0.5, 1.0, 500.0))
-    monkeypatch.setattr(probability, "ITERATIONS", 200)
-
-
-def numbers(path):
-    """The content of a file, but for where it was computed."""
-    found = json.loads(path.read_text())
-    for cell in found["cells"].values():
-        assert cell.pop("machine")["torch"] == torch.__version__
-    return found
-
-
-@pytest.mark.parametrize("number", [1, 2])
-def test_resumed_figure_equals_an_uninterrupted_one(number, small, tmp_path):
-    whole, parts = tmp_path / "whole.json", tmp_path / "parts.json"
-    figures.compute(number, whole)
-
-    class Interrupted(Exception):
-        pass
-
-    for count in range(1, len(figures.FIGURES[number].cells())):
-
-        def interrupt(cell, count=count):
-            if len(numbers(parts)["cells"]) == count:
-                raise Interrupted
-
-        with pytest.raises(Interrupted):
-            figures.compute(number, parts, bar=interrupt)
-    figures.compute(number, parts)
-    assert numbers(parts) == numbers(whole)
-    assert not list(tmp_path.glob(".*"))
-
-
-def test_changed_settings_begin_the_file_anew(small, tmp_path, monkeypatch):
-    out = tmp_path / "figure.json"
-    before = figures.compute(2, out)
-    assert figures.compute(2, out) == before
-    monkeypatch.setattr(probability, "RUNS", 2)
-    assert len(figures.compute(2, out)["cells"]["2 200"]["curvature"]) == 2
-
-
-def test_figure_2_counts_successes(small):
-    cell = probability.compute("3 200")
-    early, middle, never = cell["successes"]
-    assert len(early) == len(middle) == 3
-    assert never == []
-    assert max(middle) < max(early) <= 200
-    assert len(cell["largest_step"]) == 3
-
-
-def test_figure_1_bound_and_practice(small):
-    bound = widths.compute("bound square 3")
-    assert bound["holds"]["theorem"][-1] == 3
-    for name in ("flow", "sharp", "sharp flow"):
-        counts = zip(bound["holds"][name], bound["holds"]["theorem"], strict=True)
-        assert all(weak >= strong for weak, strong in counts)
-    practice = widths.compute("practice ten 3")
-    assert practice["widths"] == [2, 16]
-    assert len(practice["successes"][1]) == 3
-
-
-def test_command(small, tmp_path, capsys):
-    out = tmp_path / "new" / "figure.json"
-    assert main(["dip", "--figure", "2", "--out", str(out)]) == 0
-    assert set(numbers(out)["cells"]) == set(probability.cells())
-    assert "results:" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main(["dip", "--figure", "7"])
-
-
-def test_unknown_figures_are_refused():
-    with pytest.raises(ValueError, match="1, 2, 3, 4, got 9"):
-        figures.path(9)
-
-
-@pytest.mark.parametrize("number", [1, 2])
-def test_published_results_are_complete_and_of_these_settings(number):
-    found = figures.results(number)
-    assert found["settings"] == json.loads(json.dumps(figures.FIGURES[number].settings()))
-    assert list(found["cells"]) == figures.FIGURES[number].cells()

@@ -31,9 +31,13 @@ def trained(tmp_path_factory):
     return folder, [NAME, other]
 
 
-def evaluate(folder, out, *options):
-    words = ["evaluate", "--folder", str(folder), "--out", str(out), "--images", "2", *options]
-    return main(words)
+def reproduce(folder, out, *options):
+    words = ["reproduce", "comparison", "--folder", str(folder), "--out", str(out)]
+    return main([*words, "--images", "2", *options])
+
+
+def written(out):
+    return json.loads(out.read_text())["results"]
 
 
 def test_train_writes_models_and_leaves_no_checkpoint(trained):
@@ -90,11 +94,11 @@ def test_killed_by_the_system_and_resumed_gives_the_same_file(tmp_path):
     assert cards[0]["history"] == cards[1]["history"]
 
 
-def test_evaluate_computes_what_it_says(trained, tmp_path):
+def test_it_computes_what_it_says(trained, tmp_path):
     folder, names = trained
     out = tmp_path / "results.json"
-    assert evaluate(folder, out) == 0
-    results = json.loads(out.read_text())
+    assert reproduce(folder, out) == 0
+    results = written(out)
     assert set(results) == set(names)
     for split in ("train", "test"):
         assert list(results[NAME]["psnr"][split]) == [str(s) for s in sorted(comparison.SIGMAS)]
@@ -115,11 +119,12 @@ def test_evaluate_computes_what_it_says(trained, tmp_path):
     assert entry["data"]["test"] == datasets.checksum(x)
     assert {"lemmse", "torch", "date"} <= set(entry["machine"])
     mean = sum(cell["network_truth"]) / 2
-    card = zoo.card(NAME, folder)
-    assert card["psnr"]["test"]["0.2"]["network_truth"] == pytest.approx(mean, abs=0.01)
+    summary = comparison.summary(entry)["test"]["0.2"]
+    assert summary["network_truth"] == pytest.approx(mean, abs=0.01)
+    assert "psnr" not in zoo.card(NAME, folder)  # only published results are written on cards
 
 
-def test_evaluate_goes_on_where_it_was(trained, tmp_path, monkeypatch):
+def test_it_goes_on_where_it_was(trained, tmp_path, monkeypatch):
     folder, names = trained
     out = tmp_path / "results.json"
     estimates = []
@@ -137,27 +142,26 @@ def test_evaluate_goes_on_where_it_was(trained, tmp_path, monkeypatch):
         return call
 
     monkeypatch.setattr(comparison, "formula", counting)
-    assert evaluate(folder, out) == 130
-    written = json.loads(out.read_text())
-    assert len(written[NAME]["psnr"]["train"]) == 4
-    assert evaluate(folder, out) == 0
+    assert reproduce(folder, out) == 130
+    assert len(written(out)[NAME]["psnr"]["train"]) == 4
+    assert reproduce(folder, out) == 0
     cells = len(comparison.SPLITS) * len(comparison.SIGMAS)
     # Once for both models, nothing twice but the cell that was interrupted.
     assert len(estimates) == cells + 1
-    assert evaluate(folder, out) == 0
+    assert reproduce(folder, out) == 0
     assert len(estimates) == cells + 1
 
 
 def test_new_weights_make_old_results_void(trained, tmp_path):
     folder, _ = trained
     out = tmp_path / "results.json"
-    assert evaluate(folder, out, NAME) == 0
-    results = json.loads(out.read_text())
-    results[NAME]["sha256"] = "0" * 64
-    results[NAME]["psnr"]["test"]["0.2"]["network_truth"] = [0.0, 0.0]
-    out.write_text(json.dumps(results))
-    assert evaluate(folder, out, NAME) == 0
-    cell = json.loads(out.read_text())[NAME]["psnr"]["test"]["0.2"]
+    assert reproduce(folder, out, "--models", NAME) == 0
+    content = json.loads(out.read_text())
+    content["results"][NAME]["sha256"] = "0" * 64
+    content["results"][NAME]["psnr"]["test"]["0.2"]["network_truth"] = [0.0, 0.0]
+    out.write_text(json.dumps(content))
+    assert reproduce(folder, out, "--models", NAME) == 0
+    cell = written(out)[NAME]["psnr"]["test"]["0.2"]
     assert min(cell["network_truth"]) > 5
 
 
@@ -178,8 +182,8 @@ def test_models_lists_shows_and_tells_what_is_missing(trained, capsys):
         (["train", "fotos/*"], "there is no 'fotos/*'"),
         (["train", NAME, "--steps", "0"], "steps: expected a positive integer"),
         (["train", "fashion/denoising/unet-p5"], "data set: expected one of"),
-        (["evaluate", "x*"], "there is no 'x*'"),
-        (["evaluate", "--images", "0"], "--images: expected a positive number"),
+        (["reproduce", "comparison", "--models", "x*"], "there is no 'x*'"),
+        (["reproduce", "comparison", "--images", "0"], "images: expected a positive number"),
         (["models", "photos/denoising/none"], "there is no"),
     ],
 )

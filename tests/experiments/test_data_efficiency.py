@@ -7,7 +7,7 @@ import torch
 
 from lemmse import datasets
 from lemmse.__main__ import main
-from lemmse.experiments import data_efficiency
+from lemmse.experiments import data_efficiency, record
 from lemmse.experiments.data_efficiency import CONTESTANTS, contestant, counts, photographs, scanner
 from lemmse.metrics import psnr
 
@@ -52,10 +52,10 @@ def test_the_command_goes_on_where_it_was(tiny, tmp_path, monkeypatch, capsys):
         return real(*arguments)
 
     monkeypatch.setattr(data_efficiency, "trained", trained)
-    words = ["curves", "--seeds", "0", "--out", str(out)]
+    words = ["reproduce", "data-efficiency", "--seeds", "0", "--out", str(out)]
     assert main(words) == 130
     clocked = 4  # trainings that only measure the time
-    written = json.loads(out.read_text())["cells"]
+    written = json.loads(out.read_text())["results"]["cells"]
     assert sum(len(by) for by in written.values()) == 7 - clocked
     assert main(words) == 0
     assert len(calls) == whole + clocked + 1
@@ -63,14 +63,15 @@ def test_the_command_goes_on_where_it_was(tiny, tmp_path, monkeypatch, capsys):
     assert set(found["cells"]) == set(CONTESTANTS)
     assert found["cells"]["svd"]["8"]["0"]["steps"] == 2
     assert found["cells"]["learned, equal time"]["8"]["0"]["steps"] == found["equal time"]
-    assert "proximal, longer" in capsys.readouterr().out
+    assert "values compared with the shipped ones" in capsys.readouterr().out
 
 
-def test_results_of_another_setup_are_not_mixed(tiny, tmp_path, monkeypatch, capsys):
+def test_results_of_other_settings_are_not_mixed(tiny, tmp_path, capsys):
     out = tmp_path / "curves.json"
-    out.write_text(json.dumps({"setup": {"side": 3}}))
-    assert main(["curves", "--out", str(out)]) == 2
-    assert "another setup" in capsys.readouterr().err
+    content = {"experiment": "data-efficiency", "format": 1, "settings": {}, "results": {}}
+    out.write_text(json.dumps(content))
+    assert main(["reproduce", "data-efficiency", "--out", str(out)]) == 2
+    assert "other settings" in capsys.readouterr().err
 
 
 def test_a_seed_draws_the_images_and_the_numbers_are_psnr(tiny):
@@ -86,7 +87,8 @@ def test_a_seed_draws_the_images_and_the_numbers_are_psnr(tiny):
 
 def test_published_results_are_of_this_setup_and_complete():
     found = data_efficiency.results()
-    assert found["setup"] == json.loads(json.dumps(data_efficiency.setup()))
+    published = json.loads(record.shipped("data-efficiency").read_text())
+    assert published["settings"] == json.loads(json.dumps(data_efficiency.settings()))
     for name in CONTESTANTS:
         by_count = found["cells"][name]
         assert sorted(map(int, by_count)) == counts(name)

@@ -27,10 +27,15 @@ def folder(tmp_path_factory):
     return folder
 
 
+def measure(names, out, folder, images=2, sigmas=(0.2,), on="photos-grey"):
+    options = {"models": tuple(names), "folder": folder, "images": images, "sigmas": sigmas}
+    return density.run(out, on=(on,), **options)
+
+
 @pytest.fixture
 def measured(folder, tmp_path):
     out = tmp_path / "density.json"
-    return density.measure(NAMES, "photos-grey", (0.2,), out, folder, count=2), out
+    return measure(NAMES, out, folder), out
 
 
 def test_fitted_cuts_the_centre_and_adds_zeros():
@@ -127,15 +132,16 @@ def test_only_what_is_missing_is_computed(measured, folder, monkeypatch):
     before, out = measured
     computed = []
 
+    real = comparison.formula
+
     def counted(spec, device):
         computed.append(spec.name)
-        return comparison.formula(spec, device)
+        return real(spec, device)
 
-    monkeypatch.setattr(density, "formula", counted)
-    options = {"out": out, "folder": folder, "count": 2}
-    assert density.measure(NAMES, "photos-grey", (0.2,), **options) == before
+    monkeypatch.setattr(comparison, "formula", counted)
+    assert measure(NAMES, out, folder) == before
     assert computed == []
-    after = density.measure(NAMES[:1], "photos-grey", (0.2, 0.3), **options)
+    after = measure(NAMES[:1], out, folder, sigmas=(0.2, 0.3))
     assert computed == NAMES[:1]
     cells = after[NAMES[0]]["photos-grey"]["cells"]
     assert list(cells) == ["0.2", "0.3"]
@@ -145,64 +151,64 @@ def test_only_what_is_missing_is_computed(measured, folder, monkeypatch):
 
 def test_other_weights_or_images_are_measured_anew(measured, folder, tmp_path):
     before, out = measured
-    again = density.measure(NAMES[:1], "photos-grey", (0.2,), out, folder, count=1)
+    again = measure(NAMES[:1], out, folder, images=1)
     cell = again[NAMES[0]]["photos-grey"]["cells"]["0.2"]
     assert (
         cell["network_truth"]
         == before[NAMES[0]]["photos-grey"]["cells"]["0.2"]["network_truth"][:1]
     )
     known = json.loads(out.read_text())
-    known[NAMES[0]]["photos-grey"] |= {"sha256": "other", "cells": {"0.2": None}}
+    known["results"][NAMES[0]]["photos-grey"] |= {"sha256": "other", "cells": {"0.2": None}}
     out.write_text(json.dumps(known))
-    again = density.measure(NAMES[:1], "photos-grey", (0.2,), out, folder, count=1)
+    again = measure(NAMES[:1], out, folder, images=1)
     assert again[NAMES[0]]["photos-grey"]["cells"]["0.2"] == cell
 
 
 def test_data_of_other_channels_are_refused(folder, tmp_path):
     with pytest.raises(ValueError, match="expected images of 1 channels, those of photos have 3"):
-        density.measure(NAMES, "photos", (0.2,), tmp_path / "x.json", folder, count=1)
+        measure(NAMES, tmp_path / "x.json", folder, on="photos")
     assert not (tmp_path / "x.json").exists()
 
 
-def test_command_prints_a_table_and_writes(folder, tmp_path, capsys):
+def test_the_command_writes_and_says_what_changed(folder, tmp_path, capsys):
     out = tmp_path / "new" / "density.json"
-    words = ["density", "*patchmlp*", "--on", "photos-grey", "--sigma", "0.2", "--images", "1"]
-    assert main([*words, "--folder", str(folder), "--out", str(out)]) == 0
-    shown = capsys.readouterr().out
-    assert "net, LE-MMSE" in shown
-    assert NAMES[0] in shown
-    assert NAMES[1] not in shown
-    assert list(json.loads(out.read_text())) == NAMES[:1]
+    words = ["--models", "*patchmlp*", "--on", "photos-grey", "--sigmas", "0.2", "--images", "1"]
+    words = ["reproduce", "density", *words, "--folder", str(folder), "--out", str(out)]
+    assert main(words) == 0
+    assert "0 values compared with the shipped ones" in capsys.readouterr().out
+    assert list(density.results(out)) == NAMES[:1]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--on", "photos-grey", "--images", "0"], "expected a positive number"),
-        (["--on", "photos-grey", "--sigma", "0"], "expected numbers in"),
+        (["--images", "0"], "expected a positive number"),
+        (["--sigmas", "0"], "expected numbers in"),
         (["--on", "nothing"], "nothing"),
-        (["none/*", "--on", "photos-grey"], "there is no"),
+        (["--models", "none/*"], "there is no"),
+        (["--seeds", "1"], "--seeds: density has no such option"),
     ],
 )
-def test_command_explains_errors(words, message, folder, tmp_path, capsys):
-    options = ["--folder", str(folder), "--out", str(tmp_path / "x.json")]
-    assert main(["density", *words, *options]) == 2
+def test_the_command_explains_errors(words, message, folder, tmp_path, capsys):
+    options = ["--folder", str(folder), "--out", str(tmp_path / "x.json"), "--models", NAMES[0]]
+    assert main(["reproduce", "density", *options, *words]) == 2
     assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_command_without_models(tmp_path, capsys):
-    assert main(["density", "--on", "photos-grey", "--folder", str(tmp_path)]) == 2
+def test_the_command_without_models(tmp_path, capsys):
+    words = ["--out", str(tmp_path / "x.json"), "--folder", str(tmp_path)]
+    assert main(["reproduce", "density", *words]) == 2
     assert "no models" in capsys.readouterr().err
 
 
 def test_published_results_belong_to_the_models():
-    if not density.RESULTS.is_file():
-        pytest.skip("no results yet")
-    there = zoo.names()
-    for name, entries in density.results().items():
-        assert name in there
+    published = density.results()
+    assert set(published) == set(density.chosen(density.MODELS, None))
+    for name, entries in published.items():
+        assert set(entries) == set(density.ON)
         for entry in entries.values():
             assert entry["sha256"] == zoo.card(name)["sha256"]
-            assert entry["cells"]
+            assert set(entry["cells"]) == set(map(str, density.SIGMAS))
             for cell in entry["cells"].values():
                 assert all(len(cell[kind]) == entry["images"] for kind in density.PSNRS)

@@ -1,12 +1,10 @@
 """Figures 3 and 4: problems with noise, stopping rules looked up afterwards, published results."""
 
-import json
-
 import pytest
 import torch
 
 from lemmse.dip import Discrepancy, TwoLayer, constants, descend
-from lemmse.experiments import dip_image, dip_stopping, figures
+from lemmse.experiments import dip_image, dip_stopping
 
 CONDITION, NOISES = 2.0, (0.2, 1.0)
 
@@ -66,15 +64,8 @@ def test_a_rule_that_never_holds_has_no_time_and_the_last_error():
     assert dip_stopping.reached(error, torch.tensor([1.0])).tolist() == [2.0]
 
 
-@pytest.mark.parametrize(("number", "figure"), [(3, dip_image), (4, dip_stopping)])
-def test_published_results_are_complete_and_of_these_settings(number, figure):
-    published = figures.results(number)
-    assert published["settings"] == json.loads(json.dumps(figure.settings()))
-    assert list(published["cells"]) == figure.cells()
-
-
 def test_the_discrepancy_principle_stops_the_photographs_at_the_noise():
-    for cell in figures.results(3)["cells"].values():
+    for cell in dip_image.results().values():
         for residual, time in zip(cell["residual"], cell["rules"]["discrepancy"], strict=True):
             row = cell["at"].index(time)
             assert residual[row] <= 1 or row == len(residual) - 1

@@ -132,10 +132,10 @@ def test_a_learned_network_takes_measurements_in_their_own_unit():
     torch.testing.assert_close(network.unit, expected)
 
 
-def test_models_lists_both_kinds_and_evaluate_takes_local_ones_only(trained, capsys):
+def test_models_lists_both_kinds_and_the_comparison_takes_local_ones_only(trained, capsys):
     assert main(["models", "--folder", str(trained)]) == 0
     assert NAME in capsys.readouterr().out
-    assert main(["evaluate", "--folder", str(trained)]) == 2
+    assert main(["reproduce", "comparison", "--folder", str(trained)]) == 2
     assert "no models" in capsys.readouterr().err
 
 

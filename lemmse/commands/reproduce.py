@@ -1,0 +1,124 @@
+"""The command `reproduce`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..devices import device
+from ..experiments import EXPERIMENTS, changes, record
+from ..zoo import unknown
+
+FOLDER = Path("_build/reproduce")
+"""Where results lie that were computed again."""
+
+
+def add(commands) -> None:
+    """Adds the command."""
+    command = commands.add_parser(
+        "reproduce",
+        help="list the published results, or compute some again",
+        description="Without names: list the published results, when and where they were computed, "
+        "and what they cost. With names: compute these again, and say what changed against the "
+        "published ones. An interrupted run goes on where it was, and several processes that are "
+        "given the same names share the work.",
+    )
+    add = command.add_argument
+    add("names", nargs="*", metavar="NAME", help=", ".join(EXPERIMENTS))
+    add("--quick", action="store_true", help="only a part that takes about a minute")
+    add("--out", type=Path, help=f"file to write, for one name [{FOLDER}/NAME.json]")
+    add(
+        "--publish",
+        action="store_true",
+        help="compute what the published results lack and write those, and the cards of the models",
+    )
+    add("--models", nargs="+", metavar="PATTERN", help="comparison, density: which models")
+    add("--folder", type=Path, help="comparison, density: where the models lie [the package's own]")
+    add("--images", type=int, help="comparison, density: how many")
+    add("--on", nargs="+", metavar="DATASET", help="density: the data sets of the test images")
+    add("--sigmas", type=float, nargs="+", metavar="SIGMA", help="density: the noise levels")
+    add("--seeds", type=int, nargs="+", metavar="SEED", help="data-efficiency: which")
+    command.set_defaults(run=reproduce)
+
+
+def reproduce(args: argparse.Namespace) -> None:
+    """The command `reproduce`."""
+    for name in args.names:
+        if name not in EXPERIMENTS:
+            raise ValueError(unknown(name, list(EXPERIMENTS), "experiment"))
+    options = {name: chosen_options(name, args) for name in args.names}
+    if args.out is not None and (len(options) != 1 or args.publish):
+        raise ValueError("--out: expected one name, and not --publish")
+    if not options:
+        list_experiments()
+    for name in options:
+        out = None if args.publish else args.out or FOLDER / f"{name}.json"
+        compute(name, out, args.quick, options[name])
+
+
+def chosen_options(name: str, args: argparse.Namespace) -> dict:
+    """The options that were given, for the `run` of an experiment.
+
+    Raises:
+        ValueError: the experiment has no such option.
+    """
+    every = dict.fromkeys(option for module in EXPERIMENTS.values() for option in module.OPTIONS)
+    given = {option: getattr(args, option) for option in every}
+    given = {option: value for option, value in given.items() if value is not None}
+    for option in given:
+        if option not in EXPERIMENTS[name].OPTIONS:
+            raise ValueError(f"--{option}: {name} has no such option")
+    return {o: tuple(value) if isinstance(value, list) else value for o, value in given.items()}
+
+
+def list_experiments() -> None:
+    """What was published, when and where it was computed, and what it cost."""
+    print(f"{'name':<16}{'date':<12}{'device':<16}{'cost, one core':<18}chapter, what")
+    for name, module in EXPERIMENTS.items():
+        last = max(machines(record.read(name)), key=lambda machine: machine["date"])
+        print(
+            f"{name:<16}{last['date']:<12}{last['device']:<16}{module.COST:<18}"
+            f"{module.CHAPTERS}: {module.TITLE}"
+        )
+
+
+def machines(results: object) -> Iterator[dict]:
+    """All entries ``machine`` of nested results."""
+    if isinstance(results, dict):
+        for key, value in results.items():
+            if key == "machine":
+                yield value
+            else:
+                yield from machines(value)
+
+
+def compute(name: str, out: Path | None, quick: bool, options: dict) -> None:
+    """Computes one experiment, and says what changed."""
+    module = EXPERIMENTS[name]
+    before = record.read(name)
+    with cell_bar(name) as advance:
+        found = module.run(out, quick, device(), advance, **options)
+    print(changes.report(before, found))
+    print(f"results: {record.shipped(name) if out is None else out}")
+
+
+@contextmanager
+def cell_bar(description: str) -> Iterator[record.Bar]:
+    """A progress bar over cells, which is there once the work begins."""
+    bars = []
+
+    def advance(cell: str, done: int, total: int) -> None:
+        if not bars:
+            bars.append(tqdm(desc=description, unit="cell", total=total))
+        bars[0].update(done - bars[0].n)
+        bars[0].set_postfix_str(cell)
+
+    try:
+        yield advance
+    finally:
+        for bar in bars:
+            bar.close()

@@ -1,0 +1,131 @@
+"""The command `train`."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import asdict, replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from .. import datasets, zoo
+from ..devices import device
+from ..experiments import comparison, record, restoration
+from ..training import History, Probe, Problem, Settings, train
+from ..zoo import AnySpec, PhysicsSpec, Spec
+
+
+def add(commands) -> None:
+    """Adds the command."""
+    command = commands.add_parser(
+        "train",
+        help="train models of the zoo",
+        description=f"Train models, each named {Spec.FORM} or {PhysicsSpec.FORM}, and write "
+        "weights and cards. A model that is already there is skipped. What is not given is what "
+        "its kind of network needs.",
+    )
+    add = command.add_argument
+    add("names", nargs="+", help="names, or patterns of names of the catalogue: 'photos/*'")
+    add("--out", type=Path, help="folder for the models [the package's own]")
+    add("--again", action="store_true", help="train models that are already there, too")
+    add("--checkpoints", type=Path, default=Path("_build/checkpoints"), help="[%(default)s]")
+    add("--resume", action="store_true", help="go on from checkpoints, where there are any")
+    add("--steps", type=int, help="number of updates")
+    add("--batch", type=int, help="images a step")
+    add("--crop", type=int, help="side of the crops in pixels; for local networks only")
+    add("--learning-rate", type=float, help="the largest")
+    add("--seed", type=int, default=0, help="of weights, batches and noise [%(default)s]")
+    add(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of the products; bfloat16 is faster where the processor has it [%(default)s]",
+    )
+    command.set_defaults(run=train_models)
+
+
+def train_models(args: argparse.Namespace) -> None:
+    """The command `train`."""
+    names = wanted(args.names)
+    there = [] if args.again else zoo.names(args.out)
+    # One problem's probe serves its three architectures.
+    local = lru_cache(maxsize=1)(lambda problem: comparison.probe(Spec(*problem), device()))
+    for name in names:
+        if name in there:
+            print(f"{name}: already there")
+            continue
+        spec = zoo.parse(name)
+        settings = chosen_settings(spec, args)
+        path = args.checkpoints / f"{name.replace('/', '-')}.pt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        print(name, flush=True)
+        physical = isinstance(spec, PhysicsSpec)
+        probe = restoration.probe(spec, device()) if physical else local(spec.problem)
+        train_model(spec, settings, probe, path, args.resume, args.out)
+        path.unlink()
+
+
+def chosen_settings(spec: AnySpec, args: argparse.Namespace) -> Settings:
+    """How to train a model: as its kind needs it, but for what the command line says."""
+    options = ("steps", "batch", "crop", "learning_rate", "seed", "precision")
+    given = {option: getattr(args, option) for option in options}
+    return replace(spec.settings, **{k: value for k, value in given.items() if value is not None})
+
+
+def train_model(
+    spec: AnySpec, settings: Settings, probe: Probe, checkpoint: Path, resume: bool, out
+) -> None:
+    """Trains one model and writes it."""
+    where = device()
+    problem = comparison.problem(spec, where)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        network = spec.fresh(problem).to(where)
+    start = time.monotonic()
+    history = train(network, problem, settings, probe, checkpoint, resume)
+    facts = _facts(spec, problem, settings, history, where)
+    facts["seconds"] = max(1, round(time.monotonic() - start))
+    exact = probe(network.eval())
+    network.load_state_dict(zoo.rounded(network))
+    stored = probe(network)
+    facts["precision_cost"] = round(max(exact[key] - stored[key] for key in exact), 4)
+    if isinstance(spec, PhysicsSpec):
+        facts |= restoration.scores(network, spec, where)
+    path = zoo.save(network, spec, facts, out)
+    print(f"{path}: " + ", ".join(f"{key}: {value:.1f} dB" for key, value in stored.items()))
+
+
+def _facts(
+    spec: AnySpec, problem: Problem, settings: Settings, history: History, where: torch.device
+) -> dict:
+    """What the card tells of the training."""
+    description = datasets.describe(spec.dataset)
+    return {
+        "data": {
+            "dataset": spec.dataset,
+            "title": description["title"],
+            "images": len(problem.images),
+            "checksum": datasets.checksum(problem.images),
+        },
+        "task": spec.task,
+        "physics": spec.physics,
+        "preinverse": problem.description()["preinverse"],
+        "settings": asdict(settings),
+        "machine": record.machine(where),
+        "history": [
+            {key: round(value, 4) for key, value in record.items()} for record in history.records
+        ],
+    }
+
+
+def wanted(patterns: list[str]) -> list[str]:
+    """The models asked for: names of any form, and patterns of names of the catalogue."""
+    chosen = []
+    for pattern in patterns:
+        if any(sign in pattern for sign in "*?["):
+            chosen += zoo.matching([pattern], zoo.catalogue())
+        else:
+            chosen.append(zoo.parse(pattern).name)
+    return list(dict.fromkeys(chosen))
