@@ -76,7 +76,7 @@ def making(card):
 def compared(card):
     """On how many images the numbers rest, if there are any."""
     if "psnr_images" not in card:
-        return ["- not compared with LE-MMSE yet: `python -m lemmse evaluate`"]
+        return ["- not compared with LE-MMSE yet: `reproduce comparison --publish`"]
     return [f"- PSNR: means over {card['psnr_images']} training and as many test images"]
 
 

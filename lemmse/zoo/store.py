@@ -57,8 +57,8 @@ def card(name: str, folder: Path | str | None = None) -> dict:
         initial weights, too; ``machine``; ``seconds``, from the last resumption if there was one;
         ``history``; ``precision_cost``, how many dB of the PSNR in the history were lost by storing
         16 bits; ``sha256`` and ``bytes`` of the file; and ``psnr``: for each split and sigma the
-        means of the three kinds of `lemmse.comparison` over so many images of the split as
-        ``psnr_images`` says. A network with physics inside is trained and measured at one sigma,
+        means of the three kinds of `lemmse.experiments.comparison` over so many images of the split
+        as ``psnr_images`` says. A network with physics inside is trained and measured at one sigma,
         and against the truth only; a local one has ``psnr`` once it was compared with LE-MMSE.
 
     Raises:
