@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..operators import Diagonal, PreInverse, Stationary
-from ..operators.checks import check_positive_integers
+from ..operators.checks import check_positive_integers, noise_levels
 
 FREQUENCIES = 8
 EMBEDDING = 32
@@ -191,11 +191,14 @@ class LocalNetwork(nn.Module):
 
     Attributes:
         channels, patch_size, marks_zeros: as given.
+        largest_sigma: 1.0, up to which networks are trained; above it they are not called.
         inputs: channels that ``body`` gets, C or 2 C.
 
     Raises:
         ValueError: if a number is not positive or P is even.
     """
+
+    largest_sigma = 1.0
 
     def __init__(
         self,
@@ -274,13 +277,9 @@ class LocalNetwork(nn.Module):
             raise ValueError(f"z: expected at least {p} x {p} pixels, got {size}")
 
     def _noise_level(self, sigma: float | Tensor, z: Tensor) -> Tensor:
-        level = torch.as_tensor(sigma, dtype=z.dtype, device=z.device)
-        if level.ndim == 0:
-            level = level.expand(len(z))
-        if level.shape != (len(z),):
-            raise ValueError(f"sigma: expected a number or shape ({len(z)},), got {level.shape}")
-        if not ((level > 0) & (level <= 1)).all():
-            raise ValueError(f"sigma: expected values in (0, 1], got {sigma}")
+        level = noise_levels(sigma, len(z), z.dtype, z.device)
+        if (level > self.largest_sigma).any():
+            raise ValueError(f"sigma: expected values in (0, {self.largest_sigma}], got {sigma}")
         return level
 
 
