@@ -240,6 +240,12 @@ def _general_groups(noise, patch_size, image_shape) -> list[LocationGroup]:
     # One row of B a pixel: the covariance of a patch is the Gram matrix of its rows.
     gram = noise.matrix @ noise.matrix.T
     covariance = gram[pixels[:, :, None], pixels[:, None, :]]
+    if _all_equal(covariance):  # B is circulant, for all that it came as a matrix
+        matrix, log_pdet, rank = whitening(covariance[:1])
+        matrix = matrix[:, : rank[0]]
+        if noise.per_channel and channels > 1:
+            matrix, log_pdet = _repeat_over_channels(matrix, log_pdet, channels)
+        return [LocationGroup(torch.arange(height * width), matrix.shape[1], matrix, log_pdet)]
     matrix, log_pdet, rank = whitening(covariance)
     groups = []
     for locations in _same_subspace(matrix, rank):
@@ -249,6 +255,12 @@ def _general_groups(noise, patch_size, image_shape) -> list[LocationGroup]:
             w, constant = _repeat_over_channels(w, constant, channels)
         groups.append(LocationGroup(locations, w.shape[1], w, constant))
     return groups
+
+
+def _all_equal(covariance: Tensor) -> bool:
+    """Whether all covariances (L, d, d) are the same, but for the rounding of float64."""
+    difference = (covariance - covariance[:1]).abs().max()
+    return bool(difference <= 1e-13 * covariance.abs().max())
 
 
 def whitening(covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
