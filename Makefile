@@ -1,5 +1,5 @@
 # make help lists the targets. The environment is made on first use in .venv and made again when
-# requirements.txt changes; VENV=/path uses another environment as it is.
+# a file of requirements changes; VENV=/path uses another environment as it is.
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -61,11 +61,12 @@ course-test: environment
 
 environment: $(READY)
 
-.venv/.ready: requirements.txt
+.venv/.ready: requirements.txt requirements-no-deps.txt
 	@test -n "$(PYTHON3)" || { echo "Python 3.11 or newer was not found" >&2; exit 1; }
 	rm -rf .venv
 	$(PYTHON3) -m venv .venv
 	.venv/bin/python -m pip install --quiet --requirement requirements.txt
+	.venv/bin/python -m pip install --quiet --no-deps --requirement requirements-no-deps.txt
 	.venv/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@
 

@@ -1,5 +1,7 @@
 """Exact minimum mean-square error estimators for imaging inverse problems."""
 
+from importlib import import_module
+
 from . import (
     datasets,
     dip,
@@ -42,3 +44,10 @@ __all__ = [
     "training",
     "zoo",
 ]
+
+
+def __getattr__(name: str):
+    """``lemmse.deepinv`` is imported when it is used: nothing else needs that library."""
+    if name == "deepinv":
+        return import_module(".deepinv", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

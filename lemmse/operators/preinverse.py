@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 
 from .base import Operator
 from .checks import check_image_shape, describe
 from .foreign import ForeignOperator
 from .structure import PreInverse
+
+STRUCTURES = {"deepinv": "lemmse.deepinv"}
+"""Modules that know the operators of another library, imported when one of them comes."""
 
 
 def preinverse(
@@ -31,7 +35,8 @@ def preinverse(
 
     Args:
         operator: an `Operator`, or any object with linear methods ``A`` and ``A_adjoint`` on
-            batches, such as ``deepinv.physics.LinearPhysics``, which is written out as a matrix.
+            batches, such as ``deepinv.physics.LinearPhysics``, which is written out as a matrix
+            unless `lemmse.deepinv.recognise` knows it.
         kind: which B.
         image_shape: (C, H, W); needed unless the operator acts on whole images of a known shape.
         regularisation: lambda > 0 of "tikhonov", in units of a squared singular value of A.
@@ -54,7 +59,7 @@ def preinverse(
 
 
 def as_operator(operator: object, image_shape: Sequence[int] | None) -> Operator:
-    """Returns an `Operator`; an object of another library is wrapped.
+    """Returns an `Operator`: an object of another library is replaced by ours, or wrapped.
 
     Args:
         operator: an `Operator`, or an object with linear methods ``A`` and ``A_adjoint``.
@@ -75,4 +80,14 @@ def as_operator(operator: object, image_shape: Sequence[int] | None) -> Operator
         raise ValueError(
             f"expected an operator with methods A and A_adjoint, got {describe(operator)}"
         )
-    return ForeignOperator(operator, check_image_shape(image_shape, None))
+    image_shape = check_image_shape(image_shape, None)
+    return known(operator, image_shape) or ForeignOperator(operator, image_shape)
+
+
+def known(operator: object, image_shape: tuple[int, int, int]) -> Operator | None:
+    """Returns our counterpart of another library's operator, None if we have none."""
+    for cls in type(operator).__mro__:
+        module = STRUCTURES.get(cls.__module__.partition(".")[0])
+        if module is not None:
+            return import_module(module).recognise(operator, image_shape)
+    return None

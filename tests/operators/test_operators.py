@@ -2,6 +2,7 @@
 
 import math
 
+import deepinv
 import numpy as np
 import pytest
 import torch
@@ -588,7 +589,6 @@ def test_foreign_operator_measures_and_is_wrapped_once():
 
 
 def test_deepinv_physics():
-    deepinv = pytest.importorskip("deepinv")
     shape = (1, 6, 7)
     mask = bernoulli(*shape).float()
     result = preinverse(deepinv.physics.Inpainting(shape, mask=mask), "pinv", shape)

@@ -1,0 +1,3 @@
+"""Names of ``torchvision.datasets.folder``."""
+
+IMG_EXTENSIONS = ()

@@ -1,0 +1,5 @@
+"""Names of ``torchvision.transforms``."""
+
+from .. import Absent
+
+CenterCrop = Compose = InterpolationMode = Resize = ToTensor = Absent

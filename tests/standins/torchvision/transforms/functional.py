@@ -1,0 +1,5 @@
+"""Names of ``torchvision.transforms.functional``."""
+
+from .. import Absent
+
+crop = rotate = Absent
