@@ -1,25 +1,26 @@
 """Exact minimum mean-square error estimators for imaging inverse problems."""
 
 from importlib import import_module
+from types import ModuleType
 
-from . import (
-    datasets,
-    dip,
-    exercises,
-    experiments,
-    metrics,
-    networks,
-    operators,
-    patches,
-    plots,
-    reduction,
-    sampling,
-    training,
-    zoo,
-)
+from . import metrics, operators, patches, reduction, symmetry
 from .devices import device
 from .estimators import LEMMSE, MMSE, EquivariantMMSE, LocalMMSE, Posterior, Voters
 from .version import __version__
+
+LATER = (
+    "datasets",
+    "deepinv",
+    "dip",
+    "exercises",
+    "experiments",
+    "networks",
+    "plots",
+    "sampling",
+    "training",
+    "zoo",
+)
+"""Modules that are imported when they are first used: they need matplotlib, say, or deepinv."""
 
 __all__ = [
     "LEMMSE",
@@ -41,13 +42,17 @@ __all__ = [
     "plots",
     "reduction",
     "sampling",
+    "symmetry",
     "training",
     "zoo",
 ]
 
 
-def __getattr__(name: str):
-    """``lemmse.deepinv`` is imported when it is used: nothing else needs that library."""
-    if name == "deepinv":
-        return import_module(".deepinv", __name__)
+def __getattr__(name: str) -> ModuleType:
+    if name in LATER:
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *LATER})
