@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from unittest import mock
 
 import numpy as np
@@ -163,65 +162,81 @@ def _two_devices(func) -> RuntimeError:
     )
 
 
+def _map(change, value):
+    """`change` of every tensor in arguments or results, which are nested lists at most."""
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if type(value) in (list, tuple):
+        return type(value)([_map(change, part) for part in value])
+    return value
+
+
 def _dispatch(func, args, kwargs):
     """Checks one operation and computes it on the CPU."""
-    flat, form = pytree.tree_flatten((args, dict(kwargs)))
-    shadows = [t for t in flat if isinstance(t, Shadow)]
-    if shadows:
-        _check(func, args, kwargs, shadows)
-    args, kwargs = pytree.tree_unflatten(
-        [t.numbers if isinstance(t, Shadow) else t for t in flat], form
-    )
-    device = kwargs.get("device")
-    on_shadow = bool(shadows) if device is None else _is_shadow(device)
-    if func is aten.copy_.default and on_shadow and not isinstance(flat[0], Shadow):
-        on_shadow = False  # from the accelerator to the CPU
-    if _is_shadow(device):
-        kwargs["device"] = torch.device("cpu")
-    result = func(*args, **kwargs)
-    for t in shadows:
-        if t.numbers.shape != t.shape:
-            raise NotImplementedError(f"{func} changed the shape of a tensor in place")
-    known = {id(t.numbers): t for t in shadows}
+    shadows = {}  # by the identity of their numbers
+
+    def numbers(t):
+        if isinstance(t, Shadow):
+            shadows[id(t.numbers)] = t
+            return t.numbers
+        return t
 
     def placed(t):
-        if not isinstance(t, torch.Tensor) or not on_shadow:
-            return t
-        return known[id(t)] if id(t) in known else Shadow(t)
+        return shadows[id(t)] if id(t) in shadows else Shadow(t)
 
-    return pytree.tree_map(placed, result)
+    plain = _map(numbers, args)
+    named = {key: _map(numbers, value) for key, value in kwargs.items()}
+    device = kwargs.get("device")
+    on_shadow = bool(shadows) if device is None else _is_shadow(device)
+    if shadows:
+        _check(func, args, kwargs, shadows.values())
+        if func.overloadpacket in ACROSS:  # the result is where the first operand is
+            on_shadow = isinstance(args[0], Shadow)
+    if _is_shadow(device):
+        named["device"] = torch.device("cpu")
+        if func is aten._efficientzerotensor.default:  # zeros without memory, but there is some
+            func = aten.zeros.default
+    result = func(*plain, **named)
+    for t in shadows.values():
+        if t.numbers.shape != t.shape:
+            raise NotImplementedError(f"{func} changed the shape of a tensor in place")
+    return _map(placed, result) if on_shadow else result
 
 
 def _check(func, args, kwargs, shadows) -> None:
     """Raises where CUDA would: some operands are on the accelerator."""
     operation = func.overloadpacket
-    kinds = {t.dtype for t in shadows}
-    integers = all(not t.is_floating_point and not t.is_complex for t in kinds)
-    driver = kwargs.get("driver") if operation is aten.linalg_lstsq else None
     if (
         operation in CPU_ONLY
-        or (operation in NOT_FOR_INTEGERS and integers)
-        or driver not in (None, "gels")
+        or (operation in NOT_FOR_INTEGERS and not any(_has_fractions(t.dtype) for t in shadows))
+        or (operation is aten.linalg_lstsq and kwargs.get("driver", "gels") != "gels")
     ):
-        raise NotImplementedError(f'"{func}" not implemented for CUDA and {kinds}')
-    if operation in ACROSS or (operation is aten._to_copy):
+        raise NotImplementedError(f'"{func}" is not implemented for CUDA or these types')
+    if operation in ACROSS or operation is aten._to_copy:
         return
+    written = func._schema.is_mutable
     for place, value in enumerate((*args, *kwargs.values())):
-        if isinstance(value, (list, tuple)):
-            others = [t for t in value if isinstance(t, torch.Tensor)]
-            scalars_too = False
-        else:
-            others, scalars_too = [value] if isinstance(value, torch.Tensor) else [], True
-        for t in others:
-            if isinstance(t, Shadow) or (operation in INDEXING and place == 1):
+        if operation in INDEXING and place == 1:
+            continue
+        listed = type(value) in (list, tuple)
+        for t in value if listed else [value]:
+            if not isinstance(t, torch.Tensor) or isinstance(t, Shadow):
                 continue
-            written = place == 0 and func._schema.is_mutable
-            if t.dim() > 0 or written or not scalars_too:
+            # Beside the accelerator's tensors, a single number of the CPU may only be read.
+            if t.dim() > 0 or listed or (place == 0 and written):
                 raise _two_devices(func)
+
+
+def _has_fractions(dtype: torch.dtype) -> bool:
+    return dtype.is_floating_point or dtype.is_complex
 
 
 class _Below(TorchDispatchMode):
     """Sends every operation to `_dispatch`, also those that make tensors out of nothing."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and torch's guard doubles the time of a call
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         return _dispatch(func, args, kwargs or {})
@@ -238,6 +253,9 @@ class _Above(TorchFunctionMode):
             args = (args[0], _as_index(args[1]), *args[2:])
             if len(args) == 3 and not isinstance(args[2], torch.Tensor):
                 args = (*args[:2], torch.tensor(args[2], dtype=args[0].dtype))
+        if func is torch.Tensor.new_tensor:
+            like, *args = args
+            func, kwargs = torch.tensor, {"dtype": like.dtype, "device": like.device} | kwargs
         if func in (torch.tensor, torch.as_tensor, torch.asarray):
             device = kwargs.pop("device", None)
             if isinstance(args[0], (list, tuple)):
@@ -303,9 +321,11 @@ def _autocast(name: str, lower: bool):
     return kernel
 
 
-@cache
-def _register() -> tuple:
-    """Tells torch of the device, once a process; the libraries live as long as it does."""
+def _register() -> tuple[torch.library.Library, ...]:
+    """Tells torch of the device, for the rest of the process.
+
+    Before the first backward pass: that one counts the devices and starts a thread for each.
+    """
     _setup_privateuseone_for_python_backend(NAME, _Backend())
     others = torch.library.Library("_", "IMPL")
     others.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
@@ -316,9 +336,11 @@ def _register() -> tuple:
     return others, kernels
 
 
+_LIBRARIES = _register()  # they hold while they are referenced
+
+
 @contextmanager
 def accelerator() -> Iterator[torch.device]:
     """Inside, the device ``shadow`` exists; gives the device, as `lemmse.device` would."""
-    _register()
     with mock.patch.object(torch, "Generator", _Generator), _Above(), _Below():
         yield torch.device(NAME)

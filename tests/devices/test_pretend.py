@@ -62,6 +62,7 @@ ALLOWED = {
     "index by a mask": lambda x: x[x > 0.5],
     "copying": lambda x: x.clone().copy_(torch.ones(3, 4)),
     "tensor of numbers": lambda x: torch.tensor([x[0, 0], x[1, 1], 2.0], device=x.device),
+    "tensor like another": lambda x: x.new_tensor([1.0, x[0, 0]]),
     "array": lambda x: torch.as_tensor(np.ones(3), device=x.device),
     "spectrum": lambda x: torch.view_as_real(torch.fft.fft2(x)),
     "eigenvalues": lambda x: torch.linalg.eigvalsh(x @ x.T),
