@@ -4,24 +4,30 @@ import hashlib
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import PIL
 from PIL import Image
+
+from .resize import squares_scaled
 
 SIZE = 32  # pixels a side of a crop
 SIDES = (48, 128)  # smallest and largest side of the square cut out, before it is scaled to SIZE
 COUNTS = {"train": 10_000, "test": 2_000}
 FLAT = 10.0  # crops whose luminance has a smaller standard deviation (of 255) are passed over
+AT_ONCE = 1000  # crops
 LUMINANCE = (2125, 7154, 721)  # weights of red, green, blue (Rec. 709), in 1/10,000
 
 
 class Photograph(NamedTuple):
-    """One photograph: its file, sha256, and where its test region starts."""
+    """One photograph: its file, where its test region starts, and checksums (sha256)."""
 
     file: str
-    sha256: str
+    sha256: str  # of the file
+    pixels: str  # of what it decodes to: red, green, blue, row by row
     axis: str  # "x": the test region is the right part; "y": the lower part
     start: int  # first column or row of the test region
     credit: str
@@ -31,6 +37,7 @@ PHOTOGRAPHS = (
     Photograph(
         "astronaut.png",
         "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
+        "a8c429c18afa7b0fd5673e598d73a21225d94c864a71bbb3885126fdecb41071",
         "x",
         358,
         "Eileen Collins, NASA, public domain",
@@ -38,6 +45,7 @@ PHOTOGRAPHS = (
     Photograph(
         "chelsea.png",
         "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb",
+        "416b729128bfb2c3d1eb69bf9b1734a796293abc17939267b2dc94f8a5784031",
         "y",
         168,
         "Chelsea the cat, Stefan van der Walt, CC0",
@@ -45,6 +53,7 @@ PHOTOGRAPHS = (
     Photograph(
         "coffee.png",
         "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7",
+        "0ce2b51640b9c95f19617f03eabf40c3f0368589cc1ee1190b70966165ac184f",
         "y",
         260,
         "coffee cup, Rachel Michetti, courtesy of Pikolo Espresso Bar, CC0",
@@ -52,6 +61,7 @@ PHOTOGRAPHS = (
     Photograph(
         "motorcycle_left.png",
         "db18e9c4157617403c3537a6ba355dfeafe9a7eabb6b9b94cb33f6525dd49179",
+        "ca829467c1d4f427da9c4862ba43829da6ac90afe1f75735e95dba9e3fd9620b",
         "x",
         519,
         "motorcycle, Scharstein et al., Middlebury stereo benchmark 2014, published with citation",
@@ -59,11 +69,24 @@ PHOTOGRAPHS = (
     Photograph(
         "rocket.jpg",
         "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c",
+        "3d4435cc745752b7f9724df88c6e18817de3ce7e3d2d71c55f85f7831e68f197",
         "y",
         290,
         "DSCOVR on Falcon 9, SpaceX, public domain",
     ),
 )
+
+# sha256 of the first so many crops of a split, the same on every machine.
+CHECKSUMS = {
+    "train": {
+        100: "1564abfc54edab00f855a856476f23fdb5270b4d1012034168c1f05dda539308",
+        10_000: "b26646b57f969e11b298f62e2a2dabfbf67dbf1cb9ac345e1ecf004bad68a5f8",
+    },
+    "test": {
+        100: "eae2e2102854c089c7d01e84096a12f424964bd8297b56e0d2c4f4f2739548cf",
+        2_000: "4bcc58054c1df3851d0916928fda28cd07e4d5e8774297fbbdf3ec0a0f72edb7",
+    },
+}
 
 
 class Photos:
@@ -76,8 +99,8 @@ class Photos:
 
     Every photograph is cut in two first, and train and test crops come from different parts: no
     pixel is shared, though the two parts show the same scene. A crop is a square of 48 to 128
-    pixels, scaled to 32 x 32 by an antialiased bicubic filter. Crops overlap: 10,000 of them hold
-    far less than 10,000 independent pictures, but no two are equal.
+    pixels, scaled to 32 x 32 by an antialiased bicubic filter, `squares_scaled`. Crops overlap:
+    10,000 of them hold far less than 10,000 independent pictures, but no two are equal.
 
     Args:
         grey: luminance instead of red, green, blue.
@@ -126,17 +149,32 @@ def crops(split: str, n: int) -> np.ndarray:
 
     Raises:
         FileNotFoundError: the installed scikit-image lacks one of the photographs.
-        ValueError: one of them is not the file expected (sha256).
+        ValueError: one of them is not the file expected (sha256), or decodes to other pixels, or
+            the crops are not those of `CHECKSUMS`.
     """
     regions = [region(photograph, split) for photograph in PHOTOGRAPHS]
     kept, missing = [], n
-    candidates = squares([image.size for image in regions])
+    candidates = squares([(image.shape[1], image.shape[0]) for image in regions])
     while missing > 0:
-        batch = np.stack([_cut(regions, next(candidates)) for _ in range(missing)])
+        batch = _cut(regions, list(islice(candidates, min(missing, AT_ONCE))))
         structured = luminance(batch).std(axis=(1, 2, 3)) * 255 >= FLAT
         kept.append(batch[structured])
         missing -= int(structured.sum())
-    return np.concatenate(kept)
+    images = np.concatenate(kept)
+    _check(images, split)
+    return images
+
+
+def _check(images: np.ndarray, split: str) -> None:
+    """Raises ValueError unless the first crops of a split have the right checksums."""
+    for count, expected in CHECKSUMS[split].items():
+        came = hashlib.sha256(images[:count]).hexdigest()
+        if count <= len(images) and came != expected:
+            raise ValueError(
+                f"photos: expected sha256 {expected} of the first {count} {split} crops, got "
+                f"{came}; this machine or NumPy {np.__version__} computes them otherwise, so that "
+                "results on them cannot be compared with published ones"
+            )
 
 
 def luminance(images: np.ndarray) -> np.ndarray:
@@ -182,10 +220,11 @@ def bounds(photograph: Photograph, split: str, size: tuple[int, int]) -> tuple[i
     return (start, 0, width, height) if photograph.axis == "x" else (0, start, width, height)
 
 
-def region(photograph: Photograph, split: str) -> Image.Image:
+def region(photograph: Photograph, split: str) -> np.ndarray:
     """The part of a photograph that belongs to a split, cut out before any filtering."""
-    image = read(photograph.file, photograph.sha256)
-    return image.crop(bounds(photograph, split, image.size))
+    image = read(photograph)
+    left, upper, right, lower = bounds(photograph, split, (image.shape[1], image.shape[0]))
+    return image[upper:lower, left:right]
 
 
 def folder() -> Path:
@@ -194,9 +233,9 @@ def folder() -> Path:
 
 
 @cache
-def read(file: str, sha256: str) -> Image.Image:
-    """A photograph of the scikit-image wheel, checked; nothing is downloaded."""
-    path = folder() / file
+def read(photograph: Photograph) -> np.ndarray:
+    """A photograph of the scikit-image wheel, checked, (H, W, 3) uint8; nothing is downloaded."""
+    path = folder() / photograph.file
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} is missing: expected the photographs that ship in the scikit-image wheel; "
@@ -204,13 +243,27 @@ def read(file: str, sha256: str) -> Image.Image:
         )
     content = path.read_bytes()
     came = hashlib.sha256(content).hexdigest()
-    if came != sha256:
-        raise ValueError(f"{path}: expected sha256 {sha256}, got {came}")
+    if came != photograph.sha256:
+        raise ValueError(f"{path}: expected sha256 {photograph.sha256}, got {came}")
     with Image.open(path) as image:
-        return image.convert("RGB")
+        pixels = np.asarray(image.convert("RGB"))
+    came = hashlib.sha256(pixels).hexdigest()
+    if came != photograph.pixels:
+        raise ValueError(
+            f"{path}: expected pixels with sha256 {photograph.pixels}, but Pillow "
+            f"{PIL.__version__} decodes the file to {came}; install a version that decodes it as "
+            "published: pip install pillow==13.0.0"
+        )
+    return pixels
 
 
-def _cut(regions: list[Image.Image], crop: Crop) -> np.ndarray:
-    box = (crop.x, crop.y, crop.x + crop.side, crop.y + crop.side)
-    image = regions[crop.photograph].resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box)
-    return np.asarray(image).transpose(2, 0, 1)
+def _cut(regions: list[np.ndarray], chosen: list[Crop]) -> np.ndarray:
+    """Crops, (n, 3, SIZE, SIZE) uint8, in the order given."""
+    images = np.empty((len(chosen), 3, SIZE, SIZE), np.uint8)
+    places = np.array([crop[1:] for crop in chosen])
+    owners = np.array([crop.photograph for crop in chosen])
+    for photograph, image in enumerate(regions):
+        mine = owners == photograph
+        if mine.any():
+            images[mine] = squares_scaled(image, places[mine], SIZE)
+    return images
