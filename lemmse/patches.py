@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .devices import precise
 from .operators import Diagonal, General, Stationary
 from .operators.checks import as_integer
 
@@ -308,12 +309,14 @@ class Merged:
         keys: (M, d).
         counts: how often each occurs, (M,).
         values: mean over the occurrences of each of the values columns, (M, c).
+        spread: their variance over the occurrences, (M, c).
         first: index of the first occurrence, (M,).
     """
 
     keys: Tensor
     counts: Tensor
     values: Tensor
+    spread: Tensor
     first: Tensor
 
 
@@ -343,12 +346,17 @@ def merge_equal(keys: Tensor, values: Tensor) -> Merged:
         new[part] = (keys[order[part]] != keys[order[part - 1]]).any(1)
     label = new.cumsum(0) - 1
     counts = torch.bincount(label)
+
     # float64 sums: thousands of copies of one flat patch must not lose digits.
-    totals = torch.zeros(len(counts), values.shape[1], dtype=torch.float64, device=values.device)
-    totals.index_add_(0, label, values[order].double())
-    means = (totals / counts[:, None]).to(values.dtype)
+    def mean(columns: Tensor) -> Tensor:
+        totals = columns.new_zeros(len(counts), columns.shape[1])
+        return totals.index_add_(0, label, columns) / counts[:, None]
+
+    sorted_values = values[order].to(precise(values.device))
+    means = mean(sorted_values)
+    spread = mean((sorted_values - means[label]).square())
     first = order[new]
-    return Merged(keys[first], counts, means, first)
+    return Merged(keys[first], counts, means.to(values.dtype), spread.to(values.dtype), first)
 
 
 def _hash_rows(keys: Tensor) -> Tensor:

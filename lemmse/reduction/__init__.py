@@ -1,9 +1,10 @@
 """The engine: softmax attention over millions of keys, streamed; it knows tensors, not images."""
 
-from .dense import Keys, attend
+from .dense import Keys
 from .index import Index
-from .reduce import Source, Stream, processes, reduce
+from .reduce import Source, processes, reduce
 from .state import Details, State, combine
+from .stream import Stream
 from .top import Top, strongest
 
 __all__ = [
@@ -14,7 +15,6 @@ __all__ = [
     "State",
     "Stream",
     "Top",
-    "attend",
     "combine",
     "processes",
     "reduce",

@@ -11,13 +11,15 @@ queries), which a CPU's matrix kernels do four times faster than the transposed,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from .state import Details, State
+from .state import Details, State, variance_of
 
 # Numbers in one tile of logits: 4 MB in float32 stays in the cache of a CPU; a GPU wants more work
 # for each kernel it launches.
@@ -26,6 +28,7 @@ TILE = {"cpu": 1 << 20, "cuda": 1 << 26}
 # A weight of e^-80 beside a largest one of 1 is far below the rounding of float32. Without this
 # floor, results between 1e-38 and 1e-45 (denormal numbers) make exp on a CPU seven times slower.
 FLOOR = -80.0
+NOTHING = math.exp(FLOOR + 1)  # weights up to this stand for less than rounding, whatever they are
 
 
 @dataclass(frozen=True)
@@ -37,18 +40,18 @@ class Keys:
         values: what is averaged, (m, c) or (G, m, c).
         sources: identifiers of the keys, int64 (m) or (G, m).
         counts: how many equal keys each one stands for, (m), or None for one each.
-        squares: mean of the squared values where a key stands for several, else None.
+        spread: variance of the values that a key stands for, (m, c), or None where it is 0.
     """
 
     keys: Tensor
     values: Tensor
     sources: Tensor
     counts: Tensor | None = None
-    squares: Tensor | None = None
+    spread: Tensor | None = None
 
     def tiles(self, size: int) -> Iterator[Keys]:
         """Cuts the set into tiles of at most ``size`` keys, along the dimension m."""
-        columns = [self.keys, self.values, self.sources, self.counts, self.squares]
+        columns = [self.keys, self.values, self.sources, self.counts, self.spread]
         along = [-2, -2, -1, -1, -2]
         for start in range(0, self.keys.shape[-2], size):
             length = min(size, self.keys.shape[-2] - start)
@@ -78,41 +81,49 @@ def augment_keys(keys: Tensor) -> Tensor:
     return torch.cat([keys, -keys.square().sum(-1, keepdim=True) / 2], -1)
 
 
-def attend(queries: Tensor, precision: Tensor, chunks: Iterable[Keys], details: bool) -> State:
+def attend(
+    queries: Tensor, precision: Tensor, chunks: Iterable[Keys], dtype: torch.dtype, details: bool
+) -> State:
     r"""Reduces over all keys of all chunks.
 
     Args:
-        queries: (..., n, d).
-        precision: :math:`1 / \sigma^2` of each query, (..., n).
+        queries: (..., n, d), in the best precision there is.
+        precision: :math:`1 / \sigma^2` of each query, (..., n), in the same.
         chunks: sets of keys with the same leading dimensions.
+        dtype: what logits are computed in.
         details: whether to return `Details`.
 
     Returns:
-        The state for logits :math:`(q \cdot k - \|k\|^2 / 2) / \sigma^2 + \log count`.
+        The state for logits :math:`-\|q - k\|^2 / 2 \sigma^2 + \log count`, in the dtype of the
+        queries.
     """
-    augmented = augment_queries(queries, precision).mT.contiguous()
+    augmented = augment_queries(queries, precision).mT.to(dtype).contiguous()
     running = None
     for tile in tiles(chunks, queries):
-        running = _Running.start(tile, augmented, details) if running is None else running
+        if running is None:
+            running = _Running.start(tile, augmented, queries.dtype, details)
         running.add(tile, augmented)
-    return running.finish()
+    # The queries' own part of the exponent, in their own precision.
+    return running.finish().shift(-queries.square().sum(-1) * precision / 2)
 
 
 @dataclass
 class _Running:
     """Sums over the tiles so far, relative to the largest logit so far (the shift)."""
 
+    centre: Tensor  # (..., 1, c): values count from it, so that a common offset costs no digits
     shift: Tensor  # (..., n)
     sums: Tensor  # (..., 1 + c, n): the weights, the weighted values
     extra: _Extra | None
 
     @classmethod
-    def start(cls, tile: Keys, augmented: Tensor, details: bool) -> _Running:
+    def start(cls, tile: Keys, augmented: Tensor, precise: torch.dtype, details: bool) -> _Running:
         shape, columns = augmented.shape[:-2], tile.values.shape[-1]
         n = augmented.shape[-1]
         shift = augmented.new_full((*shape, n), -torch.inf)
-        extra = _Extra.start(shift, columns) if details else None
-        return cls(shift, augmented.new_zeros(*shape, 1 + columns, n), extra)
+        extra = _Extra.start(shift, columns, precise) if details else None
+        centre = tile.values[..., :1, :].to(precise)
+        return cls(centre, shift, augmented.new_zeros(*shape, 1 + columns, n), extra)
 
     def add(self, tile: Keys, augmented: Tensor) -> None:
         logits = augment_keys(tile.keys.to(augmented.dtype)) @ augmented
@@ -123,37 +134,37 @@ class _Running:
         weights = logits.sub_(new[..., None, :]).clamp_(min=FLOOR).exp_()
         if tile.counts is not None:
             weights.mul_(tile.counts.to(weights.dtype)[..., None])
-        ones = tile.values.new_ones(*tile.values.shape[:-1], 1)
-        values = torch.cat([ones, tile.values], -1).to(weights.dtype)
-        self.sums.mul_(decay[..., None, :]).add_(values.mT @ weights)
+        values = with_ones(tile.values - self.centre.to(tile.values))
+        self.sums.mul_(decay[..., None, :]).add_(values.to(weights.dtype).mT @ weights)
         if self.extra is not None:
-            self.extra.add_weighted(tile, weights, decay)
+            self.extra.add_moments(values, tile.spread, weights, decay)
         self.shift = new
 
     def finish(self) -> State:
-        total, weighted = self.sums[..., :1, :], self.sums[..., 1:, :]
-        details = None
-        if self.extra is not None:
-            details = self.extra.finish(self.shift, total)
-        log_sum = self.shift + total.squeeze(-2).log()
-        return State(log_sum, (weighted / total).mT, details)
+        """The state, but for the queries' own part of the exponent."""
+        precise = self.centre.dtype
+        sums, shift = self.sums.to(precise), self.shift.to(precise)
+        total, weighted = sums[..., :1, :], sums[..., 1:, :]
+        details = None if self.extra is None else self.extra.finish(shift)
+        log_sum = shift + total.squeeze(-2).log()
+        return State(log_sum, (weighted / total).mT + self.centre, details)
 
 
 @dataclass
 class _Extra:
     """The running sums behind `Details`, relative to the same shift."""
 
-    second: Tensor  # (..., c, n)
+    moments: Tensor  # (..., 1 + 2c, n): of w, w v and w v^2, in the best precision there is
     squares: Tensor  # (..., n)
     top: Tensor  # (..., n)
     source: Tensor  # (..., n)
 
     @classmethod
-    def start(cls, shift: Tensor, columns: int) -> _Extra:
-        second = shift.new_zeros(*shift.shape[:-1], columns, shift.shape[-1])
-        return cls(
-            second, torch.zeros_like(shift), shift, torch.zeros_like(shift, dtype=torch.int64)
-        )
+    def start(cls, shift: Tensor, columns: int, precise: torch.dtype) -> _Extra:
+        shape = (*shift.shape[:-1], 1 + 2 * columns, shift.shape[-1])
+        moments = shift.new_zeros(shape, dtype=precise)
+        source = torch.zeros_like(shift, dtype=torch.int64)
+        return cls(moments, torch.zeros_like(shift), shift, source)
 
     def add(self, tile: Keys, logits: Tensor, new: Tensor, decay: Tensor) -> None:
         top, winner = logits.max(-2)
@@ -166,10 +177,106 @@ class _Extra:
             weights.mul_(tile.counts.to(weights.dtype)[..., None])
         self.squares = self.squares * decay.square() + weights.sum(-2)
 
-    def add_weighted(self, tile: Keys, weights: Tensor, decay: Tensor) -> None:
-        squares = tile.values.square() if tile.squares is None else tile.squares
-        self.second.mul_(decay[..., None, :]).add_(squares.to(weights.dtype).mT @ weights)
+    def add_moments(
+        self, values: Tensor, spread: Tensor | None, weights: Tensor, decay: Tensor
+    ) -> None:
+        """Adds a tile with values (..., m, 1 + c), ones first; its weights include the counts."""
+        precise = self.moments.dtype
+        rows = with_squares(values.to(precise), spread)
+        weights = functional.threshold(weights.to(precise), NOTHING, 0)
+        self.moments.mul_(decay[..., None, :]).add_(rows.mT @ weights)
 
-    def finish(self, shift: Tensor, total: Tensor) -> Details:
-        log_square = 2 * shift + self.squares.log()
-        return Details((self.second / total).mT, log_square, self.top, self.source)
+    def finish(self, shift: Tensor) -> Details:
+        log_square = 2 * shift + self.squares.to(shift).log()
+        return Details(variance_of(self.moments), log_square, self.top.to(shift), self.source)
+
+
+def with_ones(values: Tensor) -> Tensor:
+    """Values (..., m, c) with a column of ones before them."""
+    return torch.cat([values.new_ones(*values.shape[:-1], 1), values], -1)
+
+
+def with_squares(values: Tensor, spread: Tensor | None) -> Tensor:
+    """Columns (1, v), (..., m, 1 + c), with those of v^2, plus the variance behind a merged key."""
+    squares = values[..., 1:].square()
+    return torch.cat([values, squares if spread is None else squares + spread], -1)
+
+
+@dataclass(frozen=True)
+class Slope:
+    r"""How a loss depends on a reduction: what the backward pass multiplies weights with.
+
+    A loss whose derivatives are :math:`h_i` in the log-sum and :math:`g_i` in the mean has
+    derivative :math:`a_{ij} = w_{ij} (h_i + g_i \cdot (v_j - \mathrm{mean}_i))` in the logit
+    :math:`\ell_{ij}`.
+
+    Attributes:
+        log_sum: the log-sum of the forward pass, (..., n).
+        mean: its mean, (..., n, c).
+        grad_log_sum: h, (..., n).
+        grad_mean: g, (..., n, c).
+    """
+
+    log_sum: Tensor
+    mean: Tensor
+    grad_log_sum: Tensor
+    grad_mean: Tensor
+
+    def rows(self, centre: Tensor) -> Tensor:
+        """Times (1, v - centre), that is the bracket: (..., 1 + c, n); centre (..., 1, c)."""
+        constant = self.grad_log_sum - (self.grad_mean * (self.mean - centre)).sum(-1)
+        return torch.cat([constant[..., None], self.grad_mean], -1).mT
+
+    def split(self, size: int) -> list[Slope]:
+        """Cuts it along n, for states without leading dimensions."""
+        fields = (t.split(size) for t in vars(self).values())
+        return [Slope(*parts) for parts in zip(*fields, strict=True)]
+
+
+def pull(
+    queries: Tensor,
+    precision: Tensor,
+    chunks: Iterable[Keys],
+    dtype: torch.dtype,
+    slope: Slope,
+) -> Tensor:
+    r"""The sums behind the gradient of `attend`.
+
+    The weights may carry the rounding of the log-sum, so their sum is taken anew.
+
+    Args:
+        queries, precision, chunks, dtype: as for `attend`.
+        slope: what to multiply weights with.
+
+    Returns:
+        (..., n, d + 2), in the dtype of the queries: :math:`\sum_j a_{ij} (k_j - q_i)`,
+        :math:`\sum_j a_{ij} \|k_j - q_i\|^2` and :math:`\sum_j w_{ij}`.
+    """
+    augmented = augment_queries(queries, precision).mT.to(dtype).contiguous()
+    norm = queries.square().sum(-1)
+    shift = (slope.log_sum + norm * precision / 2).to(dtype)
+    centre = None
+    sums = augmented.new_zeros(*augmented.shape[:-2], queries.shape[-1] + 2, augmented.shape[-1])
+    total = torch.zeros_like(shift)
+    for tile in tiles(chunks, queries):
+        if centre is None:
+            centre = tile.values[..., :1, :].to(queries)
+            rows = slope.rows(centre).to(dtype)
+        keys = augment_keys(tile.keys.to(dtype))
+        weights = (keys @ augmented).sub_(shift[..., None, :]).clamp_(min=FLOOR).exp_()
+        if tile.counts is not None:
+            weights.mul_(tile.counts.to(dtype)[..., None])
+        total += weights.sum(-2)
+        weights.mul_(with_ones(tile.values - centre.to(tile.values)).to(dtype) @ rows)
+        sums += torch.cat([keys, keys.new_ones(*keys.shape[:-1], 1)], -1).mT @ weights
+    return from_sums(queries, sums.mT.to(queries), total.to(queries))
+
+
+def from_sums(queries: Tensor, sums: Tensor, total: Tensor) -> Tensor:
+    r"""From sums of :math:`a (k, -\|k\|^2 / 2, 1)`, (..., n, d + 2), to those of `pull`."""
+    d = queries.shape[-1]
+    along, half, plain = sums.split([d, 1, 1], -1)
+    first = along - queries * plain
+    norm = queries.square().sum(-1, keepdim=True)
+    second = norm * plain - 2 * (queries * along).sum(-1, keepdim=True) - 2 * half
+    return torch.cat([first, second, total[..., None]], -1)

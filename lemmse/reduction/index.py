@@ -9,7 +9,8 @@ at distance :math:`\delta` may be skipped when
 .. math:: N e^{-\delta^2 / 2 \sigma^2} \le \varepsilon\, e^{-d_1^2 / 2 \sigma^2},
 
 because then all N keys together, if skipped, carry at most the fraction :math:`\varepsilon` of the
-total weight.
+total weight. Bounds are computed in float32 and widened by their own rounding, the exponent by that
+of the logits, so that the certificate holds whatever the scale of the keys and of sigma.
 """
 
 from __future__ import annotations
@@ -19,9 +20,20 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from .dense import FLOOR, Keys, augment_keys, augment_queries
-from .state import Details, State, combine
+from .dense import (
+    FLOOR,
+    NOTHING,
+    Keys,
+    Slope,
+    augment_queries,
+    from_sums,
+    with_ones,
+    with_squares,
+)
+from .rounding import LOGIT_ERROR, logit_error
+from .state import Details, State, combine, variance_of
 
 BLOCK = 512  # least number of keys in a block; a block holds at most twice as many
 MOST_BLOCKS = 4096
@@ -30,13 +42,19 @@ BOUNDS = 1 << 22  # numbers in one matrix of bounds, (blocks, queries)
 TILE = 1 << 20  # numbers in one tile of logits, (keys of a block, queries)
 ROWS = 1 << 16  # keys handled at once while preparing
 GAP = 60.0  # e^60 still leaves room in float32 for the sum of 10^12 such weights
+# Bounds: the rounding of a coordinate, in units of eps times the largest norm. Half a unit each for
+# the coordinates of key and query, the middle and the half width of a box and the two subtractions,
+# and half a unit each for the at most six terms that are squared and added.
+SLACK = 8.0
+# Exponents of what a gradient may skip: x e^-x is below e^-(x - GRADIENT) up to x = 50.
+GRADIENT = 4.0
 
 
 class Index:
     r"""Keys prepared once for many queries.
 
     Args:
-        merged: distinct keys (m, d) with their counts, mean values and mean squares, as
+        merged: distinct keys (m, d) with their counts, mean values and the spread of these, as
             `patches.merge_equal` finds them; ``merged.sources`` identify one original of each.
         tolerance: :math:`\varepsilon`, the largest fraction of the weight that may be skipped;
             0 skips nothing.
@@ -47,115 +65,151 @@ class Index:
         keys = merged.keys
         self.dtype = keys.dtype
         self.centre = keys.mean(0)
+        # The centre is taken off the keys, too, if that rounds nothing away; else off the queries
+        # alone, which changes logits by a constant.
+        exact = _subtracts_exactly(keys, self.centre)
+        self.removed = self.centre if exact else torch.zeros_like(self.centre)
+        self.kept_centre = self.centre - self.removed  # the centre of the keys as they are kept
         self.axes = principal_axes(keys, BOX_DIMENSIONS)
-        parts = [self.coordinates_of(part - self.centre) for part in keys.split(ROWS)]
-        coordinates = torch.cat(parts)
+        coordinates = torch.cat(
+            [self.coordinates_of(self._centred(part)).to(self.dtype) for part in keys.split(ROWS)]
+        )
         order, self.blocks = median_splits(coordinates)
         self.size = len(order) // self.blocks
         self.keys = self._augmented(keys, order)
         self.radius = (-2 * self.keys[:, -2]).max().clamp_min(0).sqrt().item()
-        counts = merged.counts[order].to(keys.dtype)
+        self.norm = max(part[:, :-2].norm(dim=1).max().item() for part in self.keys.split(ROWS))
+        self.counts = merged.counts[order].to(keys.dtype)
         # Blocks are filled up with repetitions of the last key, of weight zero.
-        counts[_repetitions(order, len(keys))] = 0
-        values, squares = merged.values[order], merged.squares[order]
-        weighted = torch.cat([torch.ones_like(values[:, :1]), values, squares], 1)
-        self.columns = values.shape[1]
-        self.total = counts.sum(dtype=torch.float64).item()
+        self.counts[_repetitions(order, len(keys))] = 0
+        self.total = self.counts.sum(dtype=torch.float64).item()
+        # Values count from one of them: a common offset costs no digits.
+        self.value_centre = merged.values[:1]
+        self.values = with_ones(merged.values[order] - self.value_centre)
+        self.spread = merged.spread[order]
+        self.weighted = (self.values * self.counts[:, None]).T.contiguous()
         self.sources = merged.sources[order]
-        self.weighted = (weighted * counts[:, None]).T.contiguous()
         boxes = coordinates[order].view(self.blocks, self.size, -1)
         low, high = boxes.amin(1), boxes.amax(1)
         self.middle = (low + high) / 2
-        # Widened by more than the rounding of the coordinates, so that the bound is a bound.
-        self.half = (high - low) / 2 + 4e-6 * self.radius
+        self.half = (high - low) / 2
 
     def coordinates_of(self, centred: Tensor) -> Tensor:
         """Where boxes are drawn: the principal coordinates, and the norm of what they leave out.
 
         Two vectors are at least as far apart as these coordinates are, since norms of differences
-        are at least the differences of norms.
+        are at least the differences of norms. In the best precision: bounds need their digits.
         """
-        principal = centred @ self.axes.to(centred)
-        rest = (centred - principal @ self.axes.to(centred).T).norm(dim=1, keepdim=True)
+        axes = self.axes.to(centred)
+        principal = centred @ axes
+        rest = (centred - principal @ axes.T).norm(dim=1, keepdim=True)
         return torch.cat([principal, rest], 1)
 
+    def _centred(self, keys: Tensor) -> Tensor:
+        """Keys minus the centre, in the best precision."""
+        best = self.axes.dtype
+        return keys.to(best) - self.centre.to(best)
+
     def _augmented(self, keys: Tensor, order: Tensor) -> Tensor:
-        """Centred keys in the order of the blocks, with -||k||^2 / 2 and 1 appended, (m, d + 2).
+        """Keys in the order of the blocks, with -||k - centre||^2 / 2 and 1 appended, (m, d + 2).
 
         Part by part: no second copy of all keys on the way.
         """
         result = keys.new_ones(len(order), keys.shape[1] + 2)
         for start in range(0, len(order), ROWS):
             part = slice(start, start + ROWS)
-            result[part, :-1] = augment_keys(keys[order[part]] - self.centre)
+            chosen = keys[order[part]]
+            result[part, :-2] = chosen - self.removed
+            result[part, -2] = self._centred(chosen).square().sum(1) / -2
         return result
 
-    def chunks(self) -> Iterator[Keys]:
-        """All keys, as the dense reduction takes them: what gradients are computed from."""
-        size = self.size * max(1, (1 << 20) // self.size)
-        count = self.weighted[0]
-        values = self.weighted[1 : 1 + self.columns].T
-        for start in range(0, len(self.keys), size):
-            part = slice(start, start + size)
-            keys = self.keys[part, :-2] + self.centre
-            safe = count[part].clamp_min(1)
-            yield Keys(keys, values[part] / safe[:, None], self.sources[part], count[part])
-
     def attend(self, queries: Tensor, precision: Tensor, details: bool) -> State:
-        """Reduces over the keys; see `dense.attend`. Queries (n, d) of the working precision."""
-        queries = queries - self.centre.to(queries)
-        size = max(64, min(BOUNDS // self.blocks, TILE // self.size))
-        parts = [
-            _Search(self, q, p).run(details)
-            for q, p in zip(queries.split(size), precision.split(size), strict=True)
-        ]
-        # Logits count from the centre; the others are (q.k - |k|^2/2) with the centre put back.
-        centre = self.centre.to(queries)
-        offset = (queries @ centre + centre.square().sum() / 2) * precision
-        return combine(parts, torch.cat).shift(offset)
+        """Reduces over the keys; see `dense.attend`. Queries (n, d)."""
+        searches = self._searches(queries, precision)
+        return combine([search.run(details) for search in searches], torch.cat)
+
+    def pull(self, queries: Tensor, precision: Tensor, slope: Slope) -> Tensor:
+        """The sums behind the gradient; see `dense.pull`."""
+        searches = self._searches(queries, precision)
+        slopes = slope.split(self._batch)
+        return torch.cat([search.pull(part) for search, part in zip(searches, slopes, strict=True)])
+
+    @property
+    def _batch(self) -> int:
+        """How many queries to take at once."""
+        return max(64, min(BOUNDS // self.blocks, TILE // self.size))
+
+    def _searches(self, queries: Tensor, precision: Tensor) -> Iterator[_Search]:
+        """The queries, batch by batch, all in the same precision."""
+        centred = queries - self.centre.to(queries)
+        norm = centred.norm(dim=1)
+        size = norm * self.norm + self.radius**2 / 2
+        error = logit_error(size, precision, self.dtype)
+        dtype = self.dtype if error.max() <= LOGIT_ERROR else queries.dtype
+        error = logit_error(size, precision, dtype)
+        parts = (t.split(self._batch) for t in (centred, norm, precision, error))
+        return (_Search(self, *part, dtype) for part in zip(*parts, strict=True))
 
 
 class _Search:
     """One batch of queries on its way through the index."""
 
-    def __init__(self, index: Index, queries: Tensor, precision: Tensor):
-        self.index = index
-        self.precision = precision
-        self.norm = queries.square().sum(1)
-        zero = torch.zeros_like(precision)[:, None]
+    def __init__(
+        self,
+        index: Index,
+        queries: Tensor,
+        norm: Tensor,
+        precision: Tensor,
+        error: Tensor,
+        dtype: torch.dtype,
+    ):
+        self.index, self.queries, self.precision, self.error = index, queries, precision, error
+        self.norm = norm
         # (d + 2, n): the last row, against the keys' column of ones, takes the shift.
-        self.augmented = torch.cat([augment_queries(queries, precision), zero], 1).T.contiguous()
+        zero = torch.zeros_like(precision)[:, None]
+        augmented = torch.cat([augment_queries(queries, precision), zero], 1)
+        self.augmented = augmented.T.to(dtype).contiguous()
+        # q . (k - centre) is q . k for the keys as they are kept, but for this.
+        # Where even the best precision is too coarse for products, differences are taken.
+        self.differences = bool((error > LOGIT_ERROR).any())
+        lean = queries @ index.kept_centre.to(queries)
+        # What products have more than -||q - k||^2 / 2 sigma^2.
+        self.surplus = (norm.square() / 2 + lean) * precision * (not self.differences)
+        # Weights below the floor, which slow exp down, occur only if some key is far enough.
+        self.floor = bool(((norm + index.radius).square() * precision / 2 > -FLOOR).any())
         self.bound = self._bounds(index.coordinates_of(queries))
 
     def _bounds(self, coordinates: Tensor) -> Tensor:
         """Lower bounds of the squared distance from every block to every query, (blocks, n)."""
         index, coordinates = self.index, coordinates.to(self.index.middle)
+        eps = torch.finfo(coordinates.dtype).eps
+        half = index.half + SLACK * eps * (index.radius + self.norm.max().item())
         bound = coordinates.new_zeros(index.blocks, len(coordinates))
         gap = torch.empty_like(bound)
         for axis in range(coordinates.shape[1]):
             torch.sub(coordinates[None, :, axis], index.middle[:, None, axis], out=gap)
-            gap.abs_().sub_(index.half[:, None, axis]).clamp_(min=0)
+            gap.abs_().sub_(half[:, None, axis]).clamp_(min=0)
             bound.addcmul_(gap, gap)
         return bound
 
     def run(self, details: bool) -> State:
+        """The state of the queries."""
         self._visit_best_block()
         self._visit_nearer_blocks(all_queries=details)
-        sums, squares = self._sum(details)
-        total = sums[0]
-        c = self.index.columns
-        mean = (sums[1 : 1 + c] / total).T
-        log_sum = self.top + total.log()
-        if not details:
-            return State(log_sum, mean)
-        second = (sums[1 + c :] / total).T
-        log_square = 2 * self.top + squares.log()
-        return State(log_sum, mean, Details(second, log_square, self.top, self._source()))
+        sums, moments, squares = self._sum(details)
+        top, sums = self.top.to(self.precision), sums.to(self.precision)
+        mean = (sums[1:] / sums[0]).T + self.index.value_centre
+        state = State(top + sums[0].log(), mean)
+        if details:
+            log_square = 2 * top + squares.to(top).log()
+            rest = Details(variance_of(moments), log_square, top, self._source())
+            state = State(state.log_sum, mean, rest)
+        return state.shift(-self.surplus)
 
     def _visit_best_block(self) -> None:
         """Starts with the nearest key of the block whose box is nearest."""
         self.nearest, self.top_block = self.bound.min(0)
-        self.top = torch.full_like(self.precision, -torch.inf)
+        self.top = self.augmented.new_full(self.precision.shape, -torch.inf)
         self._raise_top(self._one_block_each())
 
     def _visit_nearer_blocks(self, all_queries: bool) -> None:
@@ -165,7 +219,7 @@ class _Search:
         GAP, since the shift need only keep the exponentials in range.
         """
         distance = self._squared_distance()
-        wanted = self.bound < distance
+        wanted = self._nearer_than(distance)
         if not all_queries:
             wanted &= (distance - self.nearest) * self.precision > 2 * GAP
         self._raise_top(wanted & ~self._one_block_each())
@@ -188,35 +242,73 @@ class _Search:
 
     def _squared_distance(self) -> Tensor:
         """From each query to the nearest key found, from its logit."""
-        return (self.norm - 2 * self.top / self.precision).clamp_min(0)
+        return (2 * (self.surplus - self.top.to(self.surplus)) / self.precision).clamp_min(0)
 
-    def _sum(self, details: bool) -> tuple[Tensor, Tensor]:
-        """The weighted sums over all blocks that matter, relative to the shift ``top``."""
+    def _nearer_than(self, squared_distance: Tensor) -> Tensor:
+        """Which blocks may hold keys nearer to a query than this, (blocks, n)."""
+        limit = squared_distance.to(self.bound)
+        # Rounded up: a bound is compared with a number that is not below the true one.
+        return self.bound < torch.nextafter(limit, torch.full_like(limit, torch.inf))
+
+    def _sum(self, details: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """The weighted sums over all blocks that matter, relative to the shift ``top``.
+
+        Returns:
+            Sums of w and w v, (1 + c, n), in the working precision; with details, the moments that
+            `variance_of` takes, and the sums of w^2.
+        """
         index = self.index
         self.augmented[-1] = -self.top
-        rows = len(index.weighted) if details else 1 + index.columns
-        sums = self.top.new_zeros(rows, len(self.top))
+        sums = self.top.new_zeros(len(index.weighted), len(self.top))
+        moments = self.precision.new_zeros(2 * len(sums) - 1, len(self.top))
         squares = torch.zeros_like(self.top)
-        # Weights below the floor, which slow exp down, occur only if some key is far enough.
-        reach = (self.norm.sqrt() + index.radius).square() * self.precision / 2
-        floor = bool((reach > -FLOOR).any())
         for span, chosen in self._visits(self._matters(), merge=True):
-            weights = self._logits(span, chosen)
-            weights = (weights.clamp_(min=FLOOR) if floor else weights).exp_()
-            weighted = index.weighted[:rows, span].to(weights.dtype)
+            weights = self._weights(span, chosen)
+            weighted = index.weighted[:, span].to(weights.dtype)
             sums.index_add_(1, chosen, weighted @ weights)
             if details:
+                counts = index.counts[span]
+                best = functional.threshold(weights.to(moments.dtype), NOTHING, 0)
+                rows = with_squares(index.values[span].to(best), index.spread[span])
+                rows = rows * counts[:, None]
+                moments.index_add_(1, chosen, rows.T @ best)
                 squares.index_add_(0, chosen, weighted[0] @ weights.square_())
-        return sums, squares
+        return sums, moments, squares
+
+    def pull(self, slope: Slope) -> Tensor:
+        """The sums behind the gradient; see `dense.pull`."""
+        index = self.index
+        self.augmented[-1] = -(slope.log_sum + self.surplus)
+        rows = slope.rows(index.value_centre.to(slope.mean)).to(self.augmented)
+        sums = self.augmented.new_zeros(len(self.augmented), len(self.norm))
+        total = torch.zeros_like(sums[0])
+        for span, chosen in self._visits(self._matters_to(slope.log_sum), merge=True):
+            weights = self._weights(span, chosen)
+            weighted = index.weighted[:, span].to(weights.dtype)
+            total.index_add_(0, chosen, weighted[0] @ weights)
+            weights.mul_(weighted.T @ _columns(rows, chosen))
+            sums.index_add_(1, chosen, self._keys(span).T @ weights)
+        sums = sums.T.to(self.queries)
+        sums[:, :-2] -= sums[:, -1:] * index.kept_centre
+        return from_sums(self.queries, sums, total.to(self.queries))
 
     def _matters(self) -> Tensor:
         """Which blocks may not be skipped, (blocks, n)."""
         if self.index.tolerance == 0:
             return torch.ones_like(self.bound, dtype=torch.bool)
-        # 0.1 more than the formula asks for: more than the rounding of a logit (LOGIT_ERROR).
-        exponent = math.log(self.index.total / self.index.tolerance) + 0.1
-        margin = 2 * exponent / self.precision
-        return self.bound < (self._squared_distance() + margin)
+        margin = 2 * self._exponent() / self.precision
+        return self._nearer_than(self._squared_distance() + margin) | self._one_block_each()
+
+    def _matters_to(self, log_sum: Tensor) -> Tensor:
+        """The same for a gradient, when the sum of all weights is known."""
+        if self.index.tolerance == 0:
+            return torch.ones_like(self.bound, dtype=torch.bool)
+        exponent = self._exponent() + GRADIENT - log_sum
+        return self._nearer_than((2 * exponent / self.precision).clamp_min(0))
+
+    def _exponent(self) -> Tensor:
+        """How far below the largest a logit is negligible, with room for the rounding of logits."""
+        return math.log(self.index.total / self.index.tolerance) + 50 * self.error
 
     def _source(self) -> Tensor:
         """The identifier of each query's nearest key."""
@@ -253,16 +345,42 @@ class _Search:
                 yield slice(block * size, end * size), chosen
             block = end
 
+    def _weights(self, span: slice, chosen: Tensor) -> Tensor:
+        """Exponentials of the logits of a range of keys, minus the shift: (keys, chosen)."""
+        logits = self._logits(span, chosen)
+        # The limits bind where rounding is all there is: then nothing overflows.
+        return (logits.clamp_(FLOOR, -FLOOR) if self.floor else logits).exp_()
+
     def _logits(self, span: slice, chosen: Tensor) -> Tensor:
         """Logits of a range of keys, minus the shift once it is set: (keys, chosen)."""
+        if not self.differences:
+            return self._keys(span) @ _columns(self.augmented, chosen)
+        keys = self._keys(span)[:, :-2] - self.index.kept_centre
+        exact = "donot_use_mm_for_euclid_dist"
+        distance = torch.cdist(keys, self.queries[chosen], compute_mode=exact)
+        return distance.square_() * (self.precision[chosen] / -2) + self.augmented[-1, chosen]
+
+    def _keys(self, span: slice) -> Tensor:
+        """A range of keys in the working precision, (keys, d + 2)."""
         keys = self.index.keys[span]
         if keys.dtype != self.augmented.dtype:
             keys = keys.to(self.augmented.dtype)
             # In the better precision, so is the square.
-            keys[:, -2] = -keys[:, :-2].square().sum(1) / 2
-        if len(chosen) == self.augmented.shape[1]:
-            return keys @ self.augmented
-        return keys @ self.augmented.index_select(1, chosen)
+            keys[:, -2] = (keys[:, :-2] - self.index.kept_centre).square().sum(1) / -2
+        return keys
+
+
+def _columns(matrix: Tensor, chosen: Tensor) -> Tensor:
+    """Some columns of a matrix; no copy if these are all."""
+    return matrix if len(chosen) == matrix.shape[1] else matrix.index_select(1, chosen)
+
+
+def _subtracts_exactly(keys: Tensor, centre: Tensor) -> bool:
+    """Whether keys - centre is free of rounding in float32; float64 has digits to spare."""
+    return keys.dtype == torch.float64 or all(
+        torch.equal((part - centre).double(), part.double() - centre.double())
+        for part in keys.split(ROWS)
+    )
 
 
 def principal_axes(vectors: Tensor, dimensions: int) -> Tensor:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed
 
-from .dense import FLOOR, augment_keys, augment_queries, tiles
-from .reduce import Stream, processes, working_dtype
+from ..devices import plain_mode
+from .dense import FLOOR, Keys, augment_keys, augment_queries, tiles
+from .reduce import processes
+from .stream import Stream
 
 
 @dataclass(frozen=True)
@@ -60,20 +62,31 @@ def strongest(queries: Tensor, precision: Tensor, source: Stream, k: int) -> Top
     Returns:
         The largest logits, in the dtype of the queries; no gradients.
     """
-    queries, precision = queries.detach(), precision.to(queries)
-    dtype = working_dtype(queries, precision, source)
-    augmented = augment_queries(queries.to(dtype), precision.to(dtype))
+    queries, precision = queries.detach(), precision.detach().to(queries)
+    with plain_mode():
+        top = source.reduced(
+            queries,
+            precision,
+            lambda chunks, dtype: _largest(queries, precision, chunks, dtype, k),
+        )
+        return _merge_processes(top)
+
+
+def _largest(
+    queries: Tensor, precision: Tensor, chunks: Iterable[Keys], dtype: torch.dtype, k: int
+) -> Top:
+    """The largest logits over all keys of all chunks, computed in this dtype."""
+    augmented = augment_queries(queries, precision).to(dtype)
     top = Top(
         augmented.new_full((len(queries),), -torch.inf),
         augmented.new_full((len(queries), k), -torch.inf),
         torch.full((len(queries), k), -1, device=queries.device),
     )
-    for tile in tiles(source.chunks(), queries):
+    for tile in tiles(chunks, queries):
         logits = augmented @ augment_keys(tile.keys.to(dtype)).T
         top = _with_tile(top, logits, tile.sources)
     offset = -queries.square().sum(1) * precision / 2
-    top = Top(top.log_sum.to(queries), top.logits.to(queries), top.sources).shift(offset)
-    return _merge_processes(top)
+    return Top(top.log_sum.to(queries), top.logits.to(queries), top.sources).shift(offset)
 
 
 def _with_tile(top: Top, logits: Tensor, sources: Tensor) -> Top:

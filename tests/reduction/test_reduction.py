@@ -1,6 +1,7 @@
 """The engine alone: states merge, blocks are skipped within their certificate, processes share."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -33,18 +34,16 @@ def keys_of(points, columns=2):
 
 
 def index_of(keys, tolerance):
-    merged = merge_equal(keys.keys, torch.cat([keys.values, keys.values.square()], 1))
-    c = keys.values.shape[1]
-    return Index(
-        Keys(
-            merged.keys,
-            merged.values[:, :c],
-            keys.sources[merged.first],
-            merged.counts,
-            merged.values[:, c:],
-        ),
-        tolerance,
-    )
+    merged = merge_equal(keys.keys, keys.values)
+    sources = keys.sources[merged.first]
+    return Index(Keys(merged.keys, merged.values, sources, merged.counts, merged.spread), tolerance)
+
+
+def stream_of(keys, size=1 << 20):
+    def make(dtype):
+        return replace(keys, keys=keys.keys.to(dtype)).tiles(size)
+
+    return Stream(make, keys.keys.dtype)
 
 
 def plain(queries, keys, sigma):
@@ -55,14 +54,14 @@ def plain(queries, keys, sigma):
     return {
         "log_sum": torch.logsumexp(logits, 1),
         "mean": weights @ values,
-        "second": weights @ values.square(),
+        "variance": weights @ values.square() - (weights @ values).square(),
         "log_square": torch.logsumexp(2 * logits, 1),
         "top": logits.amax(1),
     }
 
 
 def fields(state):
-    names = ("log_sum", "mean", "second", "log_square", "top")
+    names = ("log_sum", "mean", "variance", "log_square", "top")
     return dict(zip(names, state.tensors(), strict=False))
 
 
@@ -76,7 +75,7 @@ def _small_blocks(monkeypatch):
 def test_reduction_agrees_with_the_full_matrix(kind, sigma):
     keys = keys_of(clustered(1500, 6).double())
     queries = clustered(40, 6, seed=2).double()
-    source = Stream(lambda: keys.tiles(333)) if kind == "stream" else index_of(keys, 0.0)
+    source = stream_of(keys, 333) if kind == "stream" else index_of(keys, 0.0)
     state = reduce(queries, torch.tensor(1 / sigma**2), source, details=True)
     for name, wanted in plain(queries, keys, sigma).items():
         torch.testing.assert_close(fields(state)[name], wanted, rtol=1e-6, atol=1e-9)
@@ -97,7 +96,7 @@ def test_states_over_parts_merge_to_the_state_over_all(cuts, sigma):
 
     def state_of(start, stop):
         part = Keys(*(t[start:stop] for t in (keys.keys, keys.values, keys.sources)))
-        return reduce(queries, precision, Stream(lambda: [part]), details=True)
+        return reduce(queries, precision, stream_of(part), details=True)
 
     whole = state_of(0, 60)
     merged = state_of(edges[0], edges[1])
@@ -174,7 +173,7 @@ def test_median_splits_keep_every_point_once(count, dimensions, seed):
 def test_float64_is_used_where_float32_would_be_felt():
     keys = keys_of(1000 + clustered(50, 4))
     queries = keys.keys[:8].double() + 0.01
-    state = reduce(queries, torch.tensor(1 / 0.05**2), Stream(lambda: [keys]))
+    state = reduce(queries, torch.tensor(1 / 0.05**2), stream_of(keys))
     wanted = plain(queries, keys, 0.05)["mean"]
     assert (state.mean - wanted).abs().max() < 1e-6
 
@@ -230,7 +229,7 @@ def test_more_processes_than_images_is_refused(monkeypatch):
 
 def test_combine_touches_every_field_alike():
     keys = keys_of(clustered(30, 3))
-    state = reduce(keys.keys[:4], torch.tensor(1.0), Stream(lambda: [keys]), details=True)
+    state = reduce(keys.keys[:4], torch.tensor(1.0), stream_of(keys), details=True)
     doubled = combine([state, state], torch.cat)
     assert all(
         torch.equal(both, torch.cat([one, one]))
