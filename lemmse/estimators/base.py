@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ class Posterior:
 
     Attributes:
         mean: :math:`\sum_j w_j v_j`, the estimate, (B, C, H, W).
-        variance: :math:`\sum_j w_j v_j^2 - \mathrm{mean}^2`, (B, C, H, W).
+        variance: :math:`\sum_j w_j (v_j - \mathrm{mean})^2`, (B, C, H, W).
         log_density: logarithm of the density of what the estimator saw at that pixel (its patch of
             B y; the whole measurement for `MMSE`) under the training distribution, (B, H, W). Where
             the noise is degenerate, it is the density on the subspace on which the noise lives.
@@ -186,7 +186,7 @@ class WeightedAverage(Estimator):
             return t.unflatten(1, self.image_shape[1:])
 
         with torch.no_grad():
-            variance = (self._as_images(rest.second) - mean.square()).clamp_min(0)
+            variance = self._as_images(rest.variance)
             pixels = self.image_shape[1] * self.image_shape[2]
             pixel = rest.source % pixels
             width = self.image_shape[2]
@@ -234,7 +234,7 @@ class WeightedAverage(Estimator):
     def _held(self, keys: Tensor) -> Stream:
         """A source of whole images: keys (n, d), one for each training image."""
         held = Keys(keys.to(self.dtype), self.images.flatten(1).to(self.dtype), self.image_ids)
-        return Stream(lambda: [held])
+        return Stream(lambda dtype: [replace(held, keys=keys.to(dtype))], self.dtype)
 
 
 def log_normaliser(rank: int, log_pdet: Tensor, sigma: Tensor, samples: int) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..devices import plain_mode
 from ..operators.checks import as_integer, check_number
 from ..patches import LocationGroup, extract, merge_equal
-from ..reduction import Index, Keys, State, Stream, Top, combine, reduce, strongest
+from ..reduction import Index, Keys, State, Top, combine, reduce, strongest
 from ..symmetry import partners, transformations
 from .base import NoiseLevel, answer_dtype, log_normaliser
 from .module import prepared
@@ -75,7 +75,7 @@ class LocalMMSE(Patchwise):
         for start in range(0, len(group.locations), step):
             which = slice(start, start + step)
             queries = group.whiten(patches[:, which], which).transpose(0, 1)
-            source = Stream(lambda which=which: map(one_set_each, self._chunks(group, which)))
+            source = self._stream(group, which, one_set_each)
             state = reduce(queries, sigma.square().reciprocal(), source, details)
             log_pdet = group.log_pdet if group.shared else group.log_pdet[which]
             constant = log_normaliser(
@@ -172,12 +172,12 @@ class LEMMSE(Patchwise):
                 sources.append([(slice(None), self._index(group))])
             else:
                 sources.append(
-                    [(which, self._stream(group, which)) for which in whitened_alike(group)]
+                    [
+                        (which, self._stream(group, which, one_set))
+                        for which in whitened_alike(group)
+                    ]
                 )
         return sources
-
-    def _stream(self, group: LocationGroup, which: slice) -> Stream:
-        return Stream(lambda: map(one_set, self._chunks(group, which)))
 
     def _index(self, group: LocationGroup) -> Index:
         return Index(self._merged(group), self.tolerance)
@@ -186,22 +186,15 @@ class LEMMSE(Patchwise):
         """All keys of a group, equal ones merged."""
         m, c = len(group.locations) * len(self.images), self.image_shape[0]
         keys = self.images.new_empty(m, group.rank, dtype=self.dtype)
-        values = self.images.new_empty(m, 2 * c, dtype=self.dtype)
+        values = self.images.new_empty(m, c, dtype=self.dtype)
         sources = self.image_ids.new_empty(m)
         start = 0
-        for chunk in map(one_set, self._chunks(group, slice(None))):
+        for chunk in map(one_set, self._chunks(group, slice(None), self.dtype)):
             part = slice(start, start + len(chunk.keys))
-            keys[part], sources[part] = chunk.keys, chunk.sources
-            values[part, :c], values[part, c:] = chunk.values, chunk.values.square()
+            keys[part], values[part], sources[part] = chunk.keys, chunk.values, chunk.sources
             start = part.stop
         merged = merge_equal(keys, values)
-        return Keys(
-            merged.keys,
-            merged.values[:, :c],
-            sources[merged.first],
-            merged.counts,
-            merged.values[:, c:],
-        )
+        return Keys(merged.keys, merged.values, sources[merged.first], merged.counts, merged.spread)
 
     @prepared
     def _partners(self) -> list[dict[int, Tensor]]:
@@ -347,7 +340,7 @@ class LEMMSE(Patchwise):
         tops = []
         for which in whitened_alike(group):
             queries = group.whiten_as(patches.flatten(0, 1), which)
-            keys = self._stream(group, which)
+            keys = self._stream(group, which, one_set)
             top = strongest(queries, level.square().reciprocal(), keys, k)
             tops.append(top.shift(-group.log_pdet[which].to(level) / 2))
         return Top.over(tops)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from ..devices import precise
 from ..operators import Identity
 from ..patches import LocationGroup, check_patch_size, extract, location_groups
-from ..reduction import Keys, State, combine
+from ..reduction import Keys, State, Stream, combine
 from .base import IMAGES_AT_ONCE, WeightedAverage
 from .module import prepared
 
@@ -55,8 +55,8 @@ class Patchwise(WeightedAverage):
             return self.images
         return torch.cat([through(x) for x in parts])
 
-    def _chunks(self, group: LocationGroup, which: slice) -> Iterator[Keys]:
-        """The keys of some locations of a group, chunk by chunk of images.
+    def _chunks(self, group: LocationGroup, which: slice, dtype: torch.dtype) -> Iterator[Keys]:
+        """The keys of some locations of a group, in this precision, chunk by chunk of images.
 
         Yields keys (n, l, r), values (n, l, C) and sources (n, l).
         """
@@ -71,10 +71,16 @@ class Patchwise(WeightedAverage):
             values = self.images[part].flatten(2).mT
             sources = self.image_ids[part, None] * pixels + locations
             yield Keys(
-                group.whiten(patches, which).to(self.dtype),
+                group.whiten(patches, which).to(dtype),
                 (values if whole else values[:, locations]).to(self.dtype),
                 sources,
             )
+
+    def _stream(
+        self, group: LocationGroup, which: slice, arrange: Callable[[Keys], Keys]
+    ) -> Stream:
+        """A source of the keys of some locations of a group, made anew for every reduction."""
+        return Stream(lambda dtype: map(arrange, self._chunks(group, which, dtype)), self.dtype)
 
     def _in_order(self, states: list[State]) -> State:
         """States of the groups, (B, L) each, as one state of all pixels, (B, H*W)."""

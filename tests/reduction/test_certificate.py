@@ -64,7 +64,7 @@ def test_small_sigma_far_from_zero_is_right():
 @pytest.mark.parametrize("dark_first", [True, False])
 def test_order_of_the_images_changes_nothing(memory, dark_first, monkeypatch):
     """The first chunk of keys says nothing of the others; a blur [1, -1] that is seen adjointly."""
-    monkeypatch.setattr("lemmse.estimators.local.CHUNK_BYTES", 1 << 14)
+    monkeypatch.setattr("lemmse.estimators.patchwise.CHUNK_BYTES", 1 << 14)
     images = torch.cat([torch.zeros(12, 1, 8, 8), photos(4)[..., :8, :8]])
     if not dark_first:
         images = images[torch.randperm(16, generator=torch.Generator().manual_seed(0))]

@@ -130,7 +130,7 @@ def test_vjp_is_backward_and_second_derivatives_are_refused_in_words(name, path)
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def wait_for_modes_test_a_first_call(name, path):
+def test_a_first_call_in_inference_mode_and_a_gradient_later(name, path):
     images, y = problem()
     wanted = torch.autograd.functional.vjp(lambda t: ESTIMATORS[name](images)(t, 0.3).sum(), y)[1]
     with torch.inference_mode():
