@@ -1,7 +1,10 @@
 """Build the pages in _build/html from the prose in book/ and the executed notebooks.
 
-    python book/scripts/build_book.py            build what changed
-    python book/scripts/build_book.py --strict   build everything; warnings are errors
+    python book/scripts/build_book.py                  build what changed
+    python book/scripts/build_book.py --strict         build everything; warnings are errors
+    python book/scripts/build_book.py --unless-built   only if there are no pages yet
+
+Chapters that were not executed are shown without figures and numbers; --strict asks for all.
 
 The sources are gathered in _build/source under the names that they have in the repository, so that
 the links of the pages (Colab, repository) point at the files in the repository.
@@ -17,10 +20,12 @@ from pathlib import Path
 import nbformat
 import yaml
 
+from draft_pages import draft
 from execute_notebooks import executed_copy, has_changed
 from sync_notebooks import ROOT, notebook_paths, repository_url
 
 BUILD = ROOT / "_build"
+INDEX = BUILD / "html" / "index.html"
 COLAB = "https://colab.research.google.com"
 
 
@@ -34,9 +39,11 @@ def book_config(url, root=ROOT):
     return config
 
 
-def page_notebook(text):
-    """An executed notebook as the pages need it: without the state of its widgets."""
-    notebook = nbformat.reads(text, as_version=4)
+def page_notebook(path):
+    """The file of a page: the executed copy without the state of its widgets, or a draft."""
+    if not executed_copy(path).exists():
+        return draft(path.read_text(encoding="utf-8"), int(path.name[:2]))
+    notebook = nbformat.read(executed_copy(path), as_version=4)
     notebook.metadata.pop("widgets", None)
     return nbformat.writes(notebook)
 
@@ -52,8 +59,7 @@ def gather(config, toc, notebooks):
         if file.is_file() and not {"scripts", "__pycache__"} & set(name.parts):
             sources[name.as_posix()] = file.read_bytes()
     for path in notebooks:
-        text = executed_copy(path).read_text(encoding="utf-8")
-        sources[path.relative_to(ROOT).as_posix()] = page_notebook(text).encode()
+        sources[path.relative_to(ROOT).as_posix()] = page_notebook(path).encode()
     return sources
 
 
@@ -90,22 +96,34 @@ def jupyter_book(sources, output, strict=False):
     return subprocess.run(command, env=environ, stdout=subprocess.DEVNULL, check=False).returncode
 
 
+def unready(notebooks):
+    """Says which chapters lack an executed copy or have an old one; whether there are any."""
+    missing = [path for path in notebooks if not executed_copy(path).exists()]
+    old = [path for path in notebooks if path not in missing and has_changed(path)]
+    for what, paths in (("not executed", missing), ("changed since their execution", old)):
+        if paths:
+            print(f"chapters {what}: " + " ".join(str(int(path.name[:2])) for path in paths))
+    return bool(missing or old)
+
+
 def main():
     """Build the whole book."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--strict", action="store_true", help="build all, warnings are errors")
-    strict = parser.parse_args().strict
+    parser.add_argument("--unless-built", action="store_true", help="do nothing if there are pages")
+    options = parser.parse_args()
+    if options.unless_built and INDEX.exists():
+        return 0
     notebooks = notebook_paths()
-    stale = [str(path.relative_to(ROOT)) for path in notebooks if has_changed(path)]
-    if stale:
-        print("not executed, or changed since: " + ", ".join(stale), file=sys.stderr)
+    if unready(notebooks) and options.strict:
+        print("every chapter must be executed: book/scripts/execute_notebooks.py", file=sys.stderr)
         return 1
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     sources = gather(book_config(repository_url()), toc, notebooks)
-    print(f"building the pages of {len(notebooks)} notebooks", flush=True)
-    status = jupyter_book(sources, ROOT, strict)
+    print(f"building the pages of {len(notebooks)} chapters", flush=True)
+    status = jupyter_book(sources, ROOT, options.strict)
     if status == 0:
-        print(f"The book: {(BUILD / 'html' / 'index.html').as_uri()}")
+        print(f"The book: {INDEX.as_uri()}", flush=True)
     else:
         print("the book was not built: see the messages above", file=sys.stderr)
     return status
