@@ -2,6 +2,7 @@
 # a file of requirements changes; VENV=/path uses another environment as it is.
 
 VENV ?= .venv
+WHEELS ?= _build
 BIN := $(VENV)/bin
 PYTHON3 ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
 	command -v $(name) >/dev/null && $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -12,11 +13,15 @@ READY := .venv/.ready
 LAB_READY := .venv/.lab-ready
 endif
 
-.PHONY: help book test lab bench notebooks preview course course-test environment clean
+.PHONY: help book site pdf wheel test lab bench notebooks preview course course-test environment clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make book        execute what changed, build the pages, print where they are"
+	@echo "make book CHAPTERS=\"7 10\"   the same, but execute these chapters only"
+	@echo "make site        the pages in _build/site, for any web server"
+	@echo "make pdf         the book as one PDF (needs Chromium)"
+	@echo "make wheel       the package with its trained networks as one file"
 	@echo "make test        everything that must hold before a change is handed in"
 	@echo "make lab         open the notebooks in Jupyter Lab"
 	@echo "make bench       time the estimator against other implementations"
@@ -27,8 +32,18 @@ help:
 	@echo "make clean       remove _build (the environment stays in $(VENV))"
 
 book: environment
-	$(BIN)/python book/scripts/execute_notebooks.py
+	$(BIN)/python book/scripts/build_book.py --unless-built
+	$(BIN)/python book/scripts/execute_notebooks.py $(CHAPTERS)
 	$(BIN)/python book/scripts/build_book.py
+
+site: environment
+	$(BIN)/python book/scripts/make_site.py
+
+pdf: environment
+	$(BIN)/python book/scripts/make_pdf.py
+
+wheel: environment
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEELS) .
 
 test: environment
 	$(BIN)/ruff check .

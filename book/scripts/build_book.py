@@ -20,9 +20,10 @@ from pathlib import Path
 import nbformat
 import yaml
 
+from address import install_lines, repository_url
 from draft_pages import draft
 from execute_notebooks import executed_copy, has_changed
-from sync_notebooks import ROOT, notebook_paths, repository_url
+from sync_notebooks import ROOT, notebook_paths
 
 BUILD = ROOT / "_build"
 INDEX = BUILD / "html" / "index.html"
@@ -30,11 +31,12 @@ COLAB = "https://colab.research.google.com"
 
 
 def book_config(url, root=ROOT):
-    """_config.yml with the buttons that the public address allows: none while it is empty."""
+    """_config.yml with what follows from the public address: buttons, and how to install."""
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     config["repository"]["url"] = url
     config["html"]["use_repository_button"] = bool(url)
     config["html"]["use_issues_button"] = bool(url)
+    config["sphinx"]["config"]["myst_substitutions"] = {"install": install_lines(url, root)}
     config["launch_buttons"] = {"colab_url": COLAB} if "//github.com/" in url else {}
     return config
 

@@ -10,9 +10,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from address import repository_url
 from build_book import BUILD, book_config, gather, jupyter_book
 from execute_notebooks import execute
-from sync_notebooks import ROOT, repository_url
+from sync_notebooks import ROOT
 
 
 def preview_toc(path):

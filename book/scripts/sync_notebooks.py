@@ -2,18 +2,17 @@
 
     python book/scripts/sync_notebooks.py [notebook ...]    default: all
 
-The setup cell is the same in every chapter: it finds lemmse, or installs it from `repository.url`
-in _config.yml (also on Colab). The form: no outputs, no execution counts, no metadata but what the
-book uses, so that a change to a chapter shows as a change to its text and nothing else.
+The setup cell is the same in every chapter: it finds lemmse, or installs it from the address of the
+project (also on Colab; see address.py). The form: no outputs, no execution counts, no metadata but
+what the book uses, so that a change to a chapter shows as a change to its text and nothing else.
 """
 
 import argparse
 from pathlib import Path
 
 import nbformat
-import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from address import ROOT, citation, install_source, repository_url, wheel_name
 
 NOTEBOOK_METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -43,12 +42,16 @@ torch.manual_seed(0)
 device = lemmse.device()
 lemmse.plots.use_style()"""
 INSTALL = """\
-%pip install --quiet "git+{url}"
+%pip install --quiet "{source}"
     import lemmse"""
 EXPLAIN = """\
 raise ImportError(
-        "lemmse is not installed: run `make lab` in the book's folder, "
-        "or `pip install <folder>`"
+        "lemmse is not installed here.\\n"
+        "On your machine: run `make lab` in the folder of the book.\\n"
+        "On Colab: upload {wheel}\\n"
+        "(written by `make wheel`) with the folder button on the left, run\\n"
+        "    %pip install {wheel}\\n"
+        "in a new cell, and then this cell again."
     ) from error"""
 
 
@@ -57,21 +60,13 @@ def notebook_paths(root=ROOT):
     return sorted((root / "notebooks").glob("*/*.ipynb"))
 
 
-def repository_url(root=ROOT):
-    """`repository.url` of _config.yml: the public address of the project, or an empty string."""
-    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
-    url = config["repository"]["url"].rstrip("/")
-    if url and "://" not in url:
-        raise ValueError(f"repository.url must be empty or start with https://, got {url!r}")
-    return url
-
-
 def setup_source(url):
     """The source of the setup cell for a project published at `url` (empty: not published)."""
     if url:
-        install = INSTALL.format(url=url)
+        install = INSTALL.format(source=install_source(url))
         return SETUP_CELL.format(or_install=" or install it", as_error="", when_missing=install)
-    return SETUP_CELL.format(or_install="", as_error=" as error", when_missing=EXPLAIN)
+    explain = EXPLAIN.format(wheel=wheel_name())
+    return SETUP_CELL.format(or_install="", as_error=" as error", when_missing=explain)
 
 
 def is_setup(cell):
@@ -108,7 +103,7 @@ def canonical_text(text, url):
 
 
 def main():
-    """Rewrite the notebooks that differ from their canonical form."""
+    """Rewrite the notebooks, and CITATION.cff, where they differ from what they should be."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all")
     url = repository_url()
@@ -118,6 +113,8 @@ def main():
         if text != wanted:
             path.write_text(wanted, encoding="utf-8")
             print(f"rewritten: {path}")
+    cff = ROOT / "CITATION.cff"
+    cff.write_text(citation(cff.read_text(encoding="utf-8"), url), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,14 +6,8 @@ import nbformat
 import pytest
 import yaml
 
-from sync_notebooks import (
-    ROOT,
-    canonical_text,
-    is_setup,
-    notebook_paths,
-    repository_url,
-    setup_source,
-)
+from address import ROOT, install_source, repository_url, wheel_name
+from sync_notebooks import canonical_text, is_setup, notebook_paths, setup_source
 
 NOTEBOOKS = notebook_paths()
 TAGS = {
@@ -120,8 +114,9 @@ def test_no_absolute_paths(path):
 def test_setup_cell_installs_from_the_repository_url_only(url):
     source = setup_source(url)
     compile(source.replace("%pip", "pass  #"), "setup", "exec")
-    assert ("%pip" in source) == bool(url)
-    assert (f'"git+{url}"' in source) == bool(url)
+    assert bool(re.search(r"^ *%pip", source, re.MULTILINE)) == bool(url)
+    assert (f'"{install_source(url)}"' in source) == bool(url)
+    assert (wheel_name() in source) == (not url)
     assert ("raise ImportError" in source) == (not url)
 
 

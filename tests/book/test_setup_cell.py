@@ -1,4 +1,4 @@
-"""The setup cell at work: in an empty environment it installs lemmse and the notebook runs."""
+"""In an empty environment: the setup cell installs lemmse, and so does the wheel."""
 
 import os
 import shutil
@@ -8,7 +8,8 @@ import venv
 
 import pytest
 
-from sync_notebooks import ROOT, notebook_paths, setup_source
+from address import ROOT, version, wheel_name
+from sync_notebooks import notebook_paths, setup_source
 
 pytestmark = pytest.mark.fresh_environment
 
@@ -39,6 +40,7 @@ def published(tmp_path_factory):
     run("git", "init", "--quiet", cwd=folder)
     run("git", "add", "--all", cwd=folder)
     run("git", *identity, "commit", "--quiet", "--message", "published", cwd=folder)
+    run("git", "tag", f"v{version()}", cwd=folder)
     return folder
 
 
@@ -66,7 +68,9 @@ def test_without_address_the_setup_cell_says_what_to_do(empty, environ, tmp_path
         command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode != 0
-    assert "ImportError: lemmse is not installed: run `make lab`" in done.stderr
+    assert "ImportError: lemmse is not installed here" in done.stderr
+    assert "run `make lab`" in done.stderr
+    assert f"%pip install {wheel_name()}" in done.stderr
 
 
 def test_with_address_the_notebook_installs_lemmse_and_runs(published, empty, environ, tmp_path):
@@ -76,3 +80,18 @@ def test_with_address_the_notebook_installs_lemmse_and_runs(published, empty, en
     command = "import lemmse; print(lemmse.__file__)"
     found = run(str(empty / "python"), "-c", command, cwd=tmp_path, env=environ)
     assert found.startswith(str(empty.parent))
+
+
+def test_the_wheel_holds_all_that_the_command_line_needs(environ, tmp_path):
+    venv.create(tmp_path / "environment", with_pip=True)
+    python = str(tmp_path / "environment" / "bin" / "python")
+    run("make", "--silent", "wheel", f"VENV={sys.prefix}", f"WHEELS={tmp_path}", cwd=ROOT)
+    run(python, "-m", "pip", "install", "--quiet", str(tmp_path / wheel_name()), env=environ)
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    command = [python, "-m", "lemmse"]
+    said = run(*command, "estimate", "--images", "50", "--count", "2", cwd=folder, env=environ)
+    assert "dB" in said
+    assert "unet-p5" in run(*command, "models", cwd=folder, env=environ)
+    weights = "import lemmse; lemmse.zoo.load('photos-grey/denoising/unet-p5')"
+    run(python, "-c", weights, cwd=folder, env=environ)
