@@ -38,8 +38,8 @@ def locked(path: Path, patience: float = PATIENCE) -> Iterator[None]:
         >>> with locked(path):
         ...     _ = path.write_text("mine")
     """
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=patience, is_singleton=True)
-    with lock:
+    lock = FileLock(path.with_name(f".{path.name}.lock"), is_singleton=True)
+    with lock.acquire(timeout=patience):
         try:
             yield
         finally:

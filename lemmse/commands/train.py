@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -13,8 +14,11 @@ import torch
 from .. import datasets, zoo
 from ..devices import device
 from ..experiments import comparison, record, restoration
+from ..files import Busy, check_writable, locked
 from ..training import History, Probe, Problem, Settings, train
-from ..zoo import AnySpec, PhysicsSpec, Spec
+from ..zoo import ModelSpec, PhysicsSpec, Spec
+
+RANKS = (("RANK", 0), ("WORLD_SIZE", 1))  # as torchrun sets them
 
 
 def add(commands) -> None:
@@ -23,8 +27,9 @@ def add(commands) -> None:
         "train",
         help="train models of the zoo",
         description=f"Train models, each named {Spec.FORM} or {PhysicsSpec.FORM}, and write "
-        "weights and cards. A model that is already there is skipped. What is not given is what "
-        "its kind of network needs.",
+        "weights and cards. A model that is already there is skipped, and one that another process "
+        "trains. What is not given is what its kind of network needs. Under torchrun the processes "
+        "share out the models; each is trained by one of them.",
     )
     add = command.add_argument
     add("names", nargs="+", help="names, or patterns of names of the catalogue: 'photos/*'")
@@ -48,26 +53,40 @@ def add(commands) -> None:
 
 def train_models(args: argparse.Namespace) -> None:
     """The command `train`."""
-    names = wanted(args.names)
-    there = [] if args.again else zoo.names(args.out)
+    names = own_share(wanted(args.names))
+    folder = zoo.store.WEIGHTS if args.out is None else args.out
+    for place in (folder, args.checkpoints):
+        place.mkdir(parents=True, exist_ok=True)
+        check_writable(place / "model")
     # One problem's probe serves its three architectures.
     local = lru_cache(maxsize=1)(lambda problem: comparison.probe(Spec(*problem), device()))
     for name in names:
-        if name in there:
-            print(f"{name}: already there")
-            continue
-        spec = zoo.parse(name)
-        settings = chosen_settings(spec, args)
         path = args.checkpoints / f"{name.replace('/', '-')}.pt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        print(name, flush=True)
-        physical = isinstance(spec, PhysicsSpec)
-        probe = restoration.probe(spec, device()) if physical else local(spec.problem)
-        train_model(spec, settings, probe, path, args.resume, args.out)
-        path.unlink()
+        try:
+            with locked(path, patience=0):
+                if name in zoo.names(folder) and not args.again:
+                    print(f"{name}: already there")
+                    continue
+                spec = zoo.parse(name)
+                settings = chosen_settings(spec, args)
+                print(name, flush=True)
+                physical = isinstance(spec, PhysicsSpec)
+                probe = restoration.probe(spec, device()) if physical else local(spec.problem)
+                train_model(spec, settings, probe, path, args.resume, folder)
+                path.unlink()
+        except Busy:
+            print(f"{name}: another process trains it")
 
 
-def chosen_settings(spec: AnySpec, args: argparse.Namespace) -> Settings:
+def own_share(names: list[str]) -> list[str]:
+    """The models that this process trains, of the processes that torchrun started."""
+    rank, world = (int(os.environ.get(key, default)) for key, default in RANKS)
+    if world > 1:
+        print(f"process {rank + 1} of {world} trains {len(names[rank::world])} models", flush=True)
+    return names[rank::world]
+
+
+def chosen_settings(spec: ModelSpec, args: argparse.Namespace) -> Settings:
     """How to train a model: as its kind needs it, but for what the command line says."""
     options = ("steps", "batch", "crop", "learning_rate", "seed", "precision")
     given = {option: getattr(args, option) for option in options}
@@ -75,7 +94,7 @@ def chosen_settings(spec: AnySpec, args: argparse.Namespace) -> Settings:
 
 
 def train_model(
-    spec: AnySpec, settings: Settings, probe: Probe, checkpoint: Path, resume: bool, out
+    spec: ModelSpec, settings: Settings, probe: Probe, checkpoint: Path, resume: bool, out
 ) -> None:
     """Trains one model and writes it."""
     where = device()
@@ -98,7 +117,7 @@ def train_model(
 
 
 def _facts(
-    spec: AnySpec, problem: Problem, settings: Settings, history: History, where: torch.device
+    spec: ModelSpec, problem: Problem, settings: Settings, history: History, where: torch.device
 ) -> dict:
     """What the card tells of the training."""
     description = datasets.describe(spec.dataset)

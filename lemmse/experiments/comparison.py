@@ -14,7 +14,7 @@ from .. import datasets
 from ..estimators import LEMMSE
 from ..metrics import psnr
 from ..training import Probe, Problem
-from ..zoo import REGULARISATION, AnySpec, Spec, annotate, card, load, matching, names
+from ..zoo import REGULARISATION, ModelSpec, Spec, annotate, card, load, matching, names
 from . import record
 from .record import Bar, Cell, machine, silent
 
@@ -50,7 +50,7 @@ def results(path: Path | None = None) -> dict:
     return record.read(NAME, path)
 
 
-def problem(spec: AnySpec, device: torch.device | str = "cpu") -> Problem:
+def problem(spec: ModelSpec, device: torch.device | str = "cpu") -> Problem:
     """What a model has to solve, with its training images.
 
     Example:
@@ -73,7 +73,7 @@ def formula(spec: Spec, device: torch.device | str = "cpu") -> LEMMSE:
 
 
 def measurement(
-    spec: AnySpec, split: str, sigma: float, count: int = IMAGES
+    spec: ModelSpec, split: str, sigma: float, count: int = IMAGES
 ) -> tuple[Tensor, Tensor]:
     """The first images of a split, and what is measured of them.
 
@@ -93,7 +93,7 @@ def measurement(
     return truth, measured(spec, truth, split, sigma)
 
 
-def measured(spec: AnySpec, truth: Tensor, split: str, sigma: float) -> Tensor:
+def measured(spec: ModelSpec, truth: Tensor, split: str, sigma: float) -> Tensor:
     """What is measured of images, with the published noise of a split and a noise level."""
     seed = SEED + 2 * round(1000 * sigma) + SPLITS.index(split)
     operator = spec.operator(tuple(truth.shape[2:]))

@@ -1,17 +1,20 @@
-"""The training loop, and its checkpoints."""
+"""The training loop."""
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict
+from io import BytesIO
+from math import isfinite
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..files import replaced
+from ..files import check_writable, replaced
 from ..networks import LocalNetwork
 from ..patches import check_patch_size
 from .loss import loss, sample_sigma
@@ -20,6 +23,19 @@ from .settings import History, Settings
 
 Probe = Callable[[nn.Module], dict[str, float]]
 """Measures a network in training, for instance by its PSNR against LE-MMSE at a few sigma."""
+
+STATE = {
+    "settings",
+    "problem",
+    "response",
+    "step",
+    "network",
+    "mean",
+    "optimizer",
+    "generator",
+    "history",
+}
+"""What a checkpoint holds."""
 
 
 def train(
@@ -49,7 +65,8 @@ def train(
 
     Raises:
         ValueError: the network cannot be trained on crops, crop or patch do not fit the images, the
-            folder of the checkpoint does not exist, or the checkpoint is of another training.
+            checkpoint cannot be written or is of another training, or the training diverges. Then
+            the last checkpoint is of before.
 
     Example:
         >>> from lemmse.networks import PatchMLP
@@ -62,10 +79,10 @@ def train(
     _check_crop(network, problem, settings.crop)
     run = _Run(network, problem, settings)
     path = None if checkpoint is None else Path(checkpoint)
-    if path is not None and not path.parent.is_dir():
-        raise ValueError(f"checkpoint: expected a file in an existing folder, got {path}")
+    if path is not None:
+        check_writable(path)
     if resume and path is not None and path.exists():
-        run.restore(torch.load(path, map_location="cpu", weights_only=True))
+        run.restore(path)
     with tqdm(total=settings.steps, initial=run.step, desc="train", disable=not progress) as bar:
         while run.step < settings.steps:
             run.advance()
@@ -73,8 +90,7 @@ def train(
             if settings.records_at(run.step):
                 bar.set_postfix(run.record(probe))
                 if path is not None:
-                    with replaced(path) as draft:
-                        torch.save(run.state(), draft)
+                    run.save(path)
     network.load_state_dict(run.mean.state_dict())
     return run.history
 
@@ -104,11 +120,15 @@ class _Run:
             len(images), (settings.batch,), generator=self.generator, device=self.device
         )
         sigma = self._noise_levels().to(images.dtype)
-        half = settings.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            value = loss(
-                self.network, self.problem, images[which], sigma, settings.crop, self.generator
-            )
+        value = loss(
+            self.network,
+            self.problem,
+            images[which],
+            sigma,
+            settings.crop,
+            self.generator,
+            settings.precision,
+        )
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
@@ -127,12 +147,21 @@ class _Run:
         return torch.full((self.settings.batch,), self.settings.sigma, device=self.device)
 
     def record(self, probe: Probe | None) -> dict[str, str]:
-        """Writes a line of the history; returns what the progress bar shows."""
+        """Writes a line of the history; returns what the progress bar shows.
+
+        Raises:
+            ValueError: the training diverged.
+        """
+        value = self.losses.item() / self.since
+        if not (isfinite(value) and all(p.isfinite().all() for p in self.mean.parameters())):
+            raise ValueError(
+                f"training: it diverged before step {self.step} (loss {value:.3g}); "
+                f"try a smaller learning rate than {self.settings.learning_rate}"
+            )
         measured = {}
         if probe is not None:
             with torch.no_grad():
                 measured = probe(self.mean.eval())
-        value = self.losses.item() / self.since
         self.losses.zero_()
         self.since = 0
         self.history.records.append({"step": self.step, "loss": value, **measured})
@@ -141,11 +170,16 @@ class _Run:
             shown["psnr"] = f"{sum(measured.values()) / len(measured):.1f} dB"
         return shown
 
-    def state(self) -> dict:
-        """All that `restore` needs."""
-        return {
+    def save(self, path: Path) -> None:
+        """Writes all that `restore` needs, or leaves the file as it was.
+
+        Raises:
+            OSError: it cannot be written; the disk is full, say.
+        """
+        state = {
             "settings": asdict(self.settings),
             "problem": self.problem.description(),
+            "response": self.problem.response(),
             "step": self.step,
             "network": self.network.state_dict(),
             "mean": self.mean.state_dict(),
@@ -153,9 +187,24 @@ class _Run:
             "generator": self.generator.get_state(),
             "history": self.history.records,
         }
+        content = BytesIO()
+        torch.save(state, content)
+        with replaced(path) as draft:
+            draft.write_bytes(content.getbuffer())
 
-    def restore(self, state: dict) -> None:
-        """Takes up a training where a checkpoint left it."""
+    def restore(self, path: Path) -> None:
+        """Takes up a training where a checkpoint left it.
+
+        Raises:
+            ValueError: the file is no checkpoint, or one of another training.
+        """
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"checkpoint: {path} cannot be read: {reason}") from error
+        if not isinstance(state, dict) or not state.keys() >= STATE:
+            raise ValueError(f"checkpoint: {path} is not a checkpoint of this package")
         for what, mine in (
             ("settings", asdict(self.settings)),
             ("problem", self.problem.description()),
@@ -164,12 +213,18 @@ class _Run:
                 raise ValueError(
                     f"checkpoint: expected one of a training with {mine}, got {state[what]}"
                 )
+        mine, other = self.problem.response(), state["response"]
+        if mine.shape != other.shape or not torch.allclose(mine, other, rtol=1e-3, atol=1e-4):
+            raise ValueError(
+                "checkpoint: expected one of a training with the same operator and pre-inverse, "
+                "got one with other numbers inside (kernel, mask, lambda)"
+            )
         try:
             self.network.load_state_dict(state["network"])
-        except RuntimeError as error:
+            self.mean.load_state_dict(state["mean"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
             raise ValueError(f"checkpoint: it is of another network: {error}") from error
-        self.mean.load_state_dict(state["mean"])
-        self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
         self.step = state["step"]
         self.history.records = state["history"]

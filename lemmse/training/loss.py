@@ -74,6 +74,7 @@ def loss(
     sigma: Tensor,
     crop: int | None,
     generator: torch.Generator,
+    precision: str = "float32",
 ) -> Tensor:
     r"""The loss of one batch, whose expectation LE-MMSE minimises among local networks.
 
@@ -91,13 +92,13 @@ def loss(
         sigma: their noise levels, (B,).
         crop: see `Settings`.
         generator: for noise and crops.
+        precision: of the products inside the network, see `Settings`. What it is shown is exact.
     """
     z = problem.measured(x, sigma, generator)
-    if crop is None:
-        output = network(z, sigma)
-    else:
+    if crop is not None:
         x, z = random_crops(x, z, crop, network.patch_size, generator)
-        output = network.valid(z, sigma)
+    with torch.autocast(z.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        output = network(z, sigma) if crop is None else network.valid(z, sigma)
     weight = 1.0
     if isinstance(network, LocalNetwork):
         weight = 1 / network.skip.error(sigma)[:, None, None, None]

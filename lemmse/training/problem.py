@@ -79,12 +79,35 @@ class Problem:
         return self._seen(self.operator.measure(x, sigma, generator))
 
     def description(self) -> dict[str, str]:
-        """What tells this problem from others: a checksum of the images, the names of A and B."""
+        """What tells this problem from others, in words: see `response` for the rest.
+
+        Returns:
+            A checksum of the images, and the names of A and B.
+        """
         return {
             "images": checksum(self.images),
             "operator": type(self.operator).__name__,
             "preinverse": "none" if self.preinverse is None else self.preinverse.name,
         }
+
+    def response(self) -> Tensor:
+        """B (A x + e) for fixed random x and e: whatever A and B hold, it is in these numbers.
+
+        Returns:
+            A tensor on the CPU, the same up to rounding on every machine.
+
+        Example:
+            >>> from lemmse.operators import Blur
+            >>> x = torch.rand(2, 1, 8, 8)
+            >>> kinds = [Problem.of(x, Blur.gaussian(std, (8, 8))) for std in (1.0, 1.1)]
+            >>> (kinds[0].response() - kinds[1].response()).abs().max() > 0.01
+            tensor(True)
+        """
+        generator = torch.Generator().manual_seed(0)
+        x = torch.rand(2, *self.images.shape[1:], generator=generator)
+        y = self.operator.A(x.to(self.images))
+        noise = torch.randn(y.shape, generator=generator, dtype=y.dtype)
+        return self._seen(y + noise.to(y.device)).cpu()
 
     def clean(self) -> Tensor:
         """B A x, or A x, for all training images."""

@@ -5,7 +5,8 @@ reads a name: a `Spec` is what the name of a local network means, a `PhysicsSpec
 with physics inside. `catalogue` lists the names that the zoo is meant to hold.
 """
 
-from .catalogue import AnySpec, catalogue, matching, parse, unknown
+from .base import ModelSpec
+from .catalogue import catalogue, matching, parse, unknown
 from .physics import PHYSICS_NETWORKS, PhysicsSpec
 from .spec import ARCHITECTURES, REGULARISATION, Spec
 from .store import annotate, card, load, names, rounded, save
@@ -14,7 +15,7 @@ __all__ = [
     "ARCHITECTURES",
     "PHYSICS_NETWORKS",
     "REGULARISATION",
-    "AnySpec",
+    "ModelSpec",
     "PhysicsSpec",
     "Spec",
     "annotate",

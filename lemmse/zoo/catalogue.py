@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 from fnmatch import fnmatch
 
+from .base import ModelSpec
 from .physics import PhysicsSpec, physics_catalogue
 from .spec import Spec, local_catalogue
 
-AnySpec = Spec | PhysicsSpec
-Kind = type[Spec] | type[PhysicsSpec]
+KINDS: tuple[type[ModelSpec], ...] = (Spec, PhysicsSpec)
 
 
-def parse(name: str) -> AnySpec:
+def parse(name: str) -> ModelSpec:
     """What a name means, whichever kind of network it is of.
 
     Raises:
@@ -24,14 +24,14 @@ def parse(name: str) -> AnySpec:
         >>> parse("photos-grey/blur/ista-k10").layers
         10
     """
-    for kind in (Spec, PhysicsSpec):
-        if kind.PATTERN.fullmatch(name):
+    for kind in KINDS:
+        if isinstance(name, str) and kind.PATTERN.fullmatch(name):
             return kind.parse(name)
-    forms = " or ".join(kind.FORM for kind in (Spec, PhysicsSpec))
+    forms = " or ".join(kind.FORM for kind in KINDS)
     raise ValueError(f"model: expected a name of the form {forms}, got {name!r}")
 
 
-def catalogue(kind: Kind | None = None) -> list[str]:
+def catalogue(kind: type[ModelSpec] | None = None) -> list[str]:
     """The names of the models that the zoo is meant to hold, the most important ones first.
 
     Args:

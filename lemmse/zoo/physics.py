@@ -15,7 +15,8 @@ from ..networks.proximal import FullyLearned, UnrolledProximal
 from ..networks.unrolled import LISTA, UnrolledGradient, UnrolledISTA
 from ..operators import Blur, Operator, Tomography
 from ..training import Problem, Settings
-from .spec import BLUR_STD, check_known, parts_of
+from .base import ModelSpec, check_known
+from .spec import BLUR_STD
 
 ANGLES = 24
 """Tomography measures so many projections, at equal steps over 180 degrees."""
@@ -50,7 +51,7 @@ TRAINING: dict[str, dict] = {
 
 
 @dataclass(frozen=True, order=True)
-class PhysicsSpec:
+class PhysicsSpec(ModelSpec):
     """What a network with physics inside was trained for.
 
     The name reads ``dataset/task/network[-kK]``, with K the number of layers where there is a
@@ -78,34 +79,31 @@ class PhysicsSpec:
         r"(?P<dataset>[^/]+)/(?P<task>[^/]+)/(?P<network>[a-z]+)(-k(?P<layers>\d+))?"
     )
 
+    TASKS: ClassVar = tuple(SIGMAS)
+
     dataset: str
     task: str
     kind: str
     layers: int | None = None
 
     def __post_init__(self):
-        check_known("task", self.task, SIGMAS)
+        super().__post_init__()
         check_known("network", self.kind, PHYSICS_NETWORKS)
         if (self.kind in LAYERED) != bool(self.layers):
             wanted = "a number of layers: -kK" if self.kind in LAYERED else "no layers"
             raise ValueError(f"layers of {self.kind}: expected {wanted}, got {self.layers}")
 
     @classmethod
-    def parse(cls, name: str) -> PhysicsSpec:
-        """Reads a name.
-
-        Raises:
-            ValueError: the name does not have the form above.
-        """
-        parts = parts_of(name, cls.PATTERN, cls.FORM)
+    def of_parts(cls, parts: dict[str, str | None]) -> PhysicsSpec:
+        """From the parts of a name."""
         layers = None if parts["layers"] is None else int(parts["layers"])
         return cls(parts["dataset"], parts["task"], parts["network"], layers)
 
     @property
-    def name(self) -> str:
-        """The name, from which `parse` makes an equal spec."""
+    def model(self) -> str:
+        """The last part of the name."""
         layers = "" if self.layers is None else f"-k{self.layers}"
-        return f"{self.dataset}/{self.task}/{self.kind}{layers}"
+        return f"{self.kind}{layers}"
 
     @property
     def images(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from ..networks import LocalNetwork, PatchMLP, ResNet, Skip, UNet
 from ..operators import Blur, Identity, Mask, Operator
 from ..training import Problem, Settings
+from .base import ModelSpec, check_known
 
 DATASETS = ("fashion-mnist", "photos-grey", "photos", "cifar10")
 TASKS = ("denoising", "inpainting", "blur")
@@ -52,7 +52,7 @@ PREINVERSES = {
 
 
 @dataclass(frozen=True, order=True)
-class Spec:
+class Spec(ModelSpec):
     """What a model was trained for.
 
     The name reads ``dataset/task/architecture-pP[-physics][-nN]``: the physics is left out for
@@ -83,6 +83,8 @@ class Spec:
         r"(-(?P<physics>[a-z]+))?(-n(?P<images>\d+))?"
     )
 
+    TASKS: ClassVar = TASKS
+
     dataset: str
     task: str
     physics: str = "agnostic"
@@ -91,20 +93,15 @@ class Spec:
     architecture: str = "patchmlp"
 
     def __post_init__(self):
-        check_known("task", self.task, TASKS)
+        super().__post_init__()
         check_known("architecture", self.architecture, ARCHITECTURES)
         if (self.task, self.physics) not in PREINVERSES:
             known = ", ".join(physics for task, physics in PREINVERSES if task == self.task)
             raise ValueError(f"physics of {self.task}: expected {known}, got {self.physics!r}")
 
     @classmethod
-    def parse(cls, name: str) -> Spec:
-        """Reads a name.
-
-        Raises:
-            ValueError: the name does not have the form above.
-        """
-        parts = parts_of(name, cls.PATTERN, cls.FORM)
+    def of_parts(cls, parts: dict[str, str | None]) -> Spec:
+        """From the parts of a name."""
         return cls(
             parts["dataset"],
             parts["task"],
@@ -115,12 +112,11 @@ class Spec:
         )
 
     @property
-    def name(self) -> str:
-        """The name, from which `parse` makes an equal spec."""
+    def model(self) -> str:
+        """The last part of the name."""
         physics = "" if self.task == "denoising" else f"-{self.physics}"
         images = "" if self.images == 1000 else f"-n{self.images}"
-        model = f"{self.architecture}-p{self.patch_size}{physics}{images}"
-        return f"{self.dataset}/{self.task}/{model}"
+        return f"{self.architecture}-p{self.patch_size}{physics}{images}"
 
     @property
     def problem(self) -> tuple:
@@ -178,24 +174,6 @@ class Spec:
             "marks_zeros": (self.task, self.physics) == ("inpainting", "aware"),
             **(WIDE if self.images >= MANY else SIZES)[self.architecture],
         }
-
-
-def check_known(what: str, value: str, known: Iterable[str]) -> None:
-    """ValueError unless a part of a name is one of those known."""
-    if value not in known:
-        raise ValueError(f"{what}: expected one of {', '.join(known)}, got {value!r}")
-
-
-def parts_of(name: str, pattern: re.Pattern, form: str) -> dict[str, str | None]:
-    """The parts of a name.
-
-    Raises:
-        ValueError: the name has another form.
-    """
-    match = pattern.fullmatch(name)
-    if match is None:
-        raise ValueError(f"model: expected a name of the form {form}, got {name!r}")
-    return match.groupdict()
 
 
 def local_catalogue() -> list[Spec]:

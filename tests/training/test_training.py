@@ -1,6 +1,7 @@
 """Training: unbiased crops, learning what it should, resumption bit for bit."""
 
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lemmse.networks import PatchMLP, ResNet, Skip, UNet
-from lemmse.operators import Blur
+from lemmse.operators import Blur, Mask
 from lemmse.training import (
     SIGMA_MIN,
     Problem,
@@ -251,11 +252,104 @@ def test_checkpoint_of_another_training_is_refused(tmp_path):
     others = Problem.of(1 - images())
     with pytest.raises(ValueError, match="expected one of a training with {'images'"):
         train(network(), others, Settings(steps=2, batch=4), None, path, True, progress=False)
-    with pytest.raises(ValueError, match="in an existing folder"):
+    with pytest.raises(ValueError, match="expected a file in an existing folder"):
         train(network(), problem, checkpoint=tmp_path / "none" / "c.pt", progress=False)
     other = network(patch_size=5)
     with pytest.raises(ValueError, match="of another network"):
         train(other, problem, Settings(steps=2, batch=4), None, path, True, progress=False)
+
+
+def of_blur(std=1.0, **options):
+    return Problem.of(images(), Blur.gaussian(std, (8, 8)), "tikhonov", **options)
+
+
+@pytest.mark.parametrize(
+    ("mine", "other"),
+    [
+        (of_blur(), of_blur(1.1)),  # another kernel
+        (of_blur(), of_blur(regularisation=0.02)),  # another lambda
+        (
+            Problem.of(images(), Mask.central(3, (8, 8))),
+            Problem.of(images(), Mask.central(5, (8, 8))),
+        ),
+    ],
+)
+def test_checkpoint_of_the_same_classes_with_other_numbers_is_refused(tmp_path, mine, other):
+    path, recipe = tmp_path / "checkpoint.pt", Settings(steps=2, batch=4)
+    assert mine.description() == other.description()
+    train(network(), mine, recipe, checkpoint=path, progress=False)
+    train(network(), mine, recipe, None, path, resume=True, progress=False)
+    with pytest.raises(ValueError, match=r"other numbers inside \(kernel, mask, lambda\)"):
+        train(network(), other, recipe, None, path, resume=True, progress=False)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04", "list", "keys", "tensor"])
+def test_what_is_no_checkpoint_is_refused_and_kept(tmp_path, content):
+    path = tmp_path / "checkpoint.pt"
+    foreign = {"list": [1, 2], "keys": {"state_dict": {}}, "tensor": torch.ones(2)}
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(foreign[content], path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="checkpoint: .*checkpoint.pt (cannot be read|is not a)"):
+        train(network(), Problem.of(images()), Settings(steps=2), None, path, True, progress=False)
+    assert path.read_bytes() == before
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    path, recipe = tmp_path / "checkpoint.pt", Settings(steps=4, batch=4, records=2)
+    written = []
+    real = Path.write_bytes
+
+    def full(draft, content):
+        if written:
+            raise OSError(28, "No space left on device")
+        written.append(draft)
+        return real(draft, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(network(), Problem.of(images()), recipe, None, path, progress=False)
+    assert torch.load(path, weights_only=True)["step"] == 2
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_training_that_diverges_says_so_and_leaves_the_checkpoint_of_before(tmp_path):
+    path, recipe = tmp_path / "checkpoint.pt", Settings(steps=4, batch=4, records=2)
+
+    class Diverging(PatchMLP):
+        def valid(self, z, sigma):
+            self.calls = getattr(self, "calls", 0) + 1
+            return super().valid(z, sigma) * (float("nan") if self.calls > 2 else 1.0)
+
+    net = Diverging(1, 3, width=6, depth=1)
+    with pytest.raises(ValueError, match="it diverged before step 4 .*smaller learning rate"):
+        train(net, Problem.of(images()), recipe, checkpoint=path, progress=False)
+    state = torch.load(path, weights_only=True)
+    assert state["step"] == 2
+    assert all(value.isfinite().all() for value in state["mean"].values())
+
+
+def test_with_bfloat16_the_network_is_shown_exact_numbers():
+    shown = []
+
+    class Watched(PatchMLP):
+        def valid(self, z, sigma):
+            shown.append((z, torch.is_autocast_enabled("cpu")))
+            return super().valid(z, sigma)
+
+    class Exact(Blur):
+        def A(self, x):
+            assert not torch.is_autocast_enabled("cpu")
+            return super().A(x)
+
+    problem = Problem.of(images(), Exact(Blur.gaussian(1.0, (8, 8)).kernel.value, (8, 8)))
+    for precision in ("bfloat16", "float32"):
+        recipe = Settings(steps=1, batch=4, precision=precision)
+        train(Watched(1, 3, width=6, depth=1), problem, recipe, progress=False)
+    assert [autocast for _, autocast in shown] == [True, False]
+    assert torch.equal(shown[0][0], shown[1][0])
 
 
 def test_network_given_is_the_one_trained():

@@ -1,7 +1,12 @@
 """The zoo: names, cards, verification; and the models that ship with the package."""
 
+import json
+import os
+from pathlib import Path
+
 import pytest
 import torch
+from processes import Process
 
 from lemmse import zoo
 from lemmse.experiments import comparison
@@ -95,6 +100,86 @@ def test_what_exists_is_named_when_something_else_is_asked_for(stored, name):
     _, spec, _, folder = stored
     with pytest.raises(ValueError, match=spec.name):
         zoo.load(name, folder)
+
+
+@pytest.mark.parametrize("change", [{}, [], None, {"name": "x"}, 3])
+def test_a_file_that_is_no_card_is_named(stored, change):
+    _, spec, path, folder = stored
+    path.with_suffix(".json").write_text(json.dumps(change))
+    with pytest.raises(ValueError, match="patchmlp-p5-aware.json: expected a card with arch"):
+        zoo.load(spec.name, folder)
+
+
+def test_other_files_among_the_models_are_left_alone(stored):
+    _, spec, path, folder = stored
+    for name in ("x.json", "x/y.json", "photos-grey/blur/notes.json", "a/b/c.json"):
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_text("{}")
+    assert zoo.names(folder) == [spec.name]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    for call in (zoo.names, lambda folder: zoo.load("photos/denoising/unet-p5", folder)):
+        with pytest.raises(ValueError, match="folder: expected an existing folder, got .*nope"):
+            call(tmp_path / "nope")
+
+
+def test_weights_that_are_not_finite_are_not_written(stored):
+    network, spec, path, folder = stored
+    before = path.read_bytes()
+    next(network.parameters()).data[0] = float("nan")
+    with pytest.raises(ValueError, match="is not finite; nothing was written"):
+        zoo.save(network, spec, {}, folder)
+    assert path.read_bytes() == before
+
+
+# ---------------------------------------------------------------- kills
+
+
+def save_and_die(send, networks, spec, folder, at):
+    """Saves networks one after the other, and ends at one of the replacements of files."""
+    real, calls = Path.replace, []
+
+    def replace(path, target):
+        calls.append(path)
+        if len(calls) == at:
+            os._exit(9)
+        return real(path, target)
+
+    Path.replace = replace
+    for i, network in enumerate(networks):
+        zoo.save(network, spec, {"data": {"i": i}}, folder)
+    os._exit(0)
+
+
+def networks_of(spec, count):
+    networks = []
+    for seed in range(count):
+        torch.manual_seed(seed + 1)
+        networks.append(spec.network(1))
+    return networks
+
+
+def test_whenever_it_is_killed_there_is_a_whole_model(stored):
+    old, spec, path, folder = stored
+    networks, z = networks_of(spec, 2), torch.rand(1, 1, 9, 9)
+    expected = [old, *networks]
+    for at in range(1, 8):
+        zoo.save(old, spec, {"data": {"i": -1}}, folder)
+        code = Process(save_and_die, networks, spec, folder, at).wait()
+        assert code == (9 if at <= 6 else 0)  # three replacements a model
+        which = zoo.card(spec.name, folder)["data"]["i"]
+        output = zoo.load(spec.name, folder)(z, 0.3)
+        torch.testing.assert_close(output, expected[which + 1](z, 0.3), rtol=0, atol=2e-3)
+        # A second kill does not find the model in pieces, either.
+        for again in (1, 2, 3):
+            Process(save_and_die, networks[:1], spec, folder, again).wait()
+            assert zoo.load(spec.name, folder)(z, 0.3).isfinite().all()
+    zoo.save(old, spec, {"data": {}}, folder)
+    assert sorted(file.name for file in path.parent.iterdir()) == [
+        "patchmlp-p5-aware.json",
+        "patchmlp-p5-aware.safetensors",
+    ]
 
 
 def test_patterns():

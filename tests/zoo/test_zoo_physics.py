@@ -144,6 +144,17 @@ def test_crops_are_refused(tmp_path, capsys):
     assert "crop: expected None for SVDNet" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("network", ["inverse", "svd", "gradient-k2", "ista-k2", "lista-k2"])
+@pytest.mark.parametrize("task", ["blur", "tomography"])
+def test_networks_with_the_operator_inside_are_trained_in_bfloat16(tmp_path, task, network):
+    assert train(tmp_path, f"photos-grey/{task}/{network}", "--precision", "bfloat16") == 0
+
+
+@pytest.mark.parametrize("network", ["proximal-k1", "learned-k1"])
+def test_networks_with_convolutions_are_trained_in_bfloat16(tmp_path, network):
+    assert train(tmp_path, f"photos-grey/tomography/{network}", "--precision", "bfloat16") == 0
+
+
 # ---------------------------------------------------------------- what ships
 
 
