@@ -84,6 +84,21 @@ def test_gradients_of_mmse_are_those_of_deepinv(sigma):
         torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-10)
 
 
+def test_pigdm_pulls_back_through_the_denoiser():
+    """It differentiates with torch.func; here A = I, and its gradient is written out."""
+    sigma, noise = 0.4, 0.2
+    x, y = noisy(2, sigma), noisy(2, noise)
+    physics = dinv.physics.Denoising(dinv.physics.GaussianNoise(noise))
+    denoiser = ours.LEMMSE(photos(12), patch_size=3, dtype=torch.float64)
+    fidelity = dinv.sampling.PiGDMDataFidelity(denoiser=denoiser, clip=None)
+    got = fidelity.grad(x, y, physics, torch.tensor(sigma))
+    point = x.float().requires_grad_()
+    denoised = denoiser(point, sigma)
+    weights = (denoised.detach() - y) / (sigma**2 / (1 + sigma**2) + noise**2)
+    (wanted,) = torch.autograd.grad((denoised * weights).sum(), point)
+    torch.testing.assert_close(got, wanted.double(), rtol=1e-3, atol=1e-4)
+
+
 def test_unfolded_training_of_sigma_and_step():
     x = photos(4, split="test")
     physics = ours.Physics(Blur.gaussian(1.0, (8, 8)), 0.05, generator=generator())
