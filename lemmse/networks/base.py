@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..operators import Diagonal, PreInverse, Stationary
-from ..operators.checks import check_positive_integers, noise_levels
+from ..operators.checks import check_finite, check_positive_integers, noise_levels
 
 FREQUENCIES = 8
 EMBEDDING = 32
@@ -226,20 +226,18 @@ class LocalNetwork(nn.Module):
         """Estimates images.
 
         Args:
-            z: (B, C, H, W), what the pre-inverse makes of the measurement: z = B y.
+            z: (B, C, H, W), what the pre-inverse makes of the measurement: z = B y; of any
+                floating-point type.
             sigma: standard deviation of the noise in y, in (0, 1]: a number or a (B,) tensor.
 
         Returns:
-            (B, C, H, W).
+            (B, C, H, W), of the type of z; computed in that of the weights.
 
         Raises:
-            ValueError: if z is no batch of images of C channels, at least P x P, or sigma does not
-                fit.
+            ValueError: if z is no finite batch of images of C channels, at least P x P, or sigma
+                does not fit.
         """
-        self._check(z)
-        sigma = self._noise_level(sigma, z)
-        margin = self.patch_size // 2
-        return self._valid(functional.pad(z, (margin,) * 4, mode="circular"), sigma)
+        return self._estimate(z, sigma, margin=self.patch_size // 2)
 
     def valid(self, z: Tensor, sigma: float | Tensor) -> Tensor:
         """Estimates the inner part of crops, the pixels whose whole patch is there.
@@ -254,8 +252,14 @@ class LocalNetwork(nn.Module):
         Raises:
             ValueError: see `forward`.
         """
+        return self._estimate(z, sigma, margin=0)
+
+    def _estimate(self, z: Tensor, sigma: float | Tensor, margin: int) -> Tensor:
+        """Checks a call, pads z, and computes in the precision of the weights."""
         self._check(z)
-        return self._valid(z, self._noise_level(sigma, z))
+        sigma = self._noise_level(sigma, z)
+        padded = functional.pad(z.to(sigma.dtype), (margin,) * 4, mode="circular")
+        return self._valid(padded, sigma).to(z.dtype)
 
     def _valid(self, z: Tensor, sigma: Tensor) -> Tensor:
         level = sigma[:, None, None, None]
@@ -275,9 +279,10 @@ class LocalNetwork(nn.Module):
         if min(z.shape[2:]) < self.patch_size:
             size, p = tuple(z.shape[2:]), self.patch_size
             raise ValueError(f"z: expected at least {p} x {p} pixels, got {size}")
+        check_finite(z, "z")
 
     def _noise_level(self, sigma: float | Tensor, z: Tensor) -> Tensor:
-        level = noise_levels(sigma, len(z), z.dtype, z.device)
+        level = noise_levels(sigma, len(z), self.skip.statistics.dtype, z.device)
         if (level > self.largest_sigma).any():
             raise ValueError(f"sigma: expected values in (0, {self.largest_sigma}], got {sigma}")
         return level

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..devices import plain_mode
 from ..operators import Blur, Constant, Diagonal, Operator, Stationary
 from ..operators.base import RANK_TOLERANCE
 from ..operators.materialise import real_vectors
@@ -50,6 +51,7 @@ class Decomposition:
     pairs: Tensor | None = None
 
 
+@plain_mode()
 def decompose(
     operator: Operator, image_shape: tuple[int, int, int], penalty: str = "identity"
 ) -> Decomposition:
@@ -126,6 +128,7 @@ def gradient_matrix(image_size: tuple[int, int]) -> Tensor:
     return sum(d @ d.T for d in differences)
 
 
+@plain_mode()
 def squared_norm(operator: Operator, image_shape: tuple[int, int, int]) -> float:
     """The largest eigenvalue of A^T A, the Lipschitz constant L of the gradient of |Ax - y|^2 / 2.
 
@@ -149,26 +152,41 @@ def _fourier(operator: Operator, spectrum: Tensor, penalty: str) -> Decompositio
     p = torch.ones_like(s) if penalty == "identity" else gradient_spectrum(tuple(s.shape))
     if not (s + p).all():
         _raise_no_mean()
-    inverse = Constant(torch.where(s > 0, 1 / s, 0))
-    polar = None
-    if isinstance(operator, Blur):  # spares A^T y, whose rounding errors 1 / s would amplify
-        polar = Constant(operator.transfer.value.conj() * inverse.value)
+    analysis = _FourierAnalysis(operator, torch.where(s > 0, 1 / s, 0))
+    return Decomposition(s, p, analysis, _real_inverse_fourier, _frequency_pairs(*s.shape))
 
-    def analysis(y: Tensor) -> Tensor:
-        if polar is not None:
-            return torch.fft.fft2(y, norm="ortho") * polar.like(y)
-        return torch.fft.fft2(operator.A_adjoint(y), norm="ortho") * inverse.like(y)
 
-    def synthesis(c: Tensor) -> Tensor:
-        return torch.fft.ifft2(c, norm="ortho").real
+class _FourierAnalysis:
+    """Coefficients over frequencies, :math:`U^T y`."""
 
-    return Decomposition(s, p, analysis, synthesis, _frequency_pairs(*s.shape))
+    def __init__(self, operator: Operator, inverse: Tensor):
+        # Of a blur, U is known: that spares A^T y, whose rounding errors 1 / s would amplify.
+        known = isinstance(operator, Blur)
+        self.adjoint = None if known else operator.A_adjoint
+        self.gain = Constant(operator.transfer.value.conj() * inverse if known else inverse)
+
+    def __call__(self, y: Tensor) -> Tensor:
+        z = y if self.adjoint is None else self.adjoint(y)
+        return torch.fft.fft2(z, norm="ortho") * self.gain.like(y)
+
+
+def _real_inverse_fourier(c: Tensor) -> Tensor:
+    return torch.fft.ifft2(c, norm="ortho").real
 
 
 def _pixels(gain: Tensor) -> Decomposition:
-    sign = Constant(gain.sign())
     s = gain.abs()
-    return Decomposition(s, torch.ones_like(s), lambda y: y * sign.like(y), lambda c: c)
+    return Decomposition(s, torch.ones_like(s), _Product(gain.sign()), nn.Identity())
+
+
+class _Product:
+    """Multiplication of each number with its own."""
+
+    def __init__(self, factor: Tensor):
+        self.factor = Constant(factor)
+
+    def __call__(self, y: Tensor) -> Tensor:
+        return y * self.factor.like(y)
 
 
 def _dense(
@@ -176,17 +194,31 @@ def _dense(
 ) -> Decomposition:
     shape = image_shape[1:] if per_channel else image_shape
     u, s, x, p = _singular_system(matrix, shape, penalty)
-    left, right = Constant(u), Constant(x.T.contiguous())
+    return Decomposition(s, p, _DenseAnalysis(u, per_channel), _DenseSynthesis(x, shape))
 
-    def analysis(y: Tensor) -> Tensor:
-        if not per_channel:
-            return real_vectors(y) @ left.like(y)
-        return (real_vectors(y.flatten(0, 1)) @ left.like(y)).unflatten(0, y.shape[:2])
 
-    def synthesis(c: Tensor) -> Tensor:
-        return (c @ right.like(c)).unflatten(-1, shape)
+class _DenseAnalysis:
+    """:math:`U^T y` for a matrix U, of each channel or of whole measurements."""
 
-    return Decomposition(s, p, analysis, synthesis)
+    def __init__(self, u: Tensor, per_channel: bool):
+        self.u, self.per_channel = Constant(u), per_channel
+
+    @plain_mode()
+    def __call__(self, y: Tensor) -> Tensor:
+        if not self.per_channel:
+            return real_vectors(y) @ self.u.like(y)
+        return (real_vectors(y.flatten(0, 1)) @ self.u.like(y)).unflatten(0, y.shape[:2])
+
+
+class _DenseSynthesis:
+    """:math:`X c` for a matrix X, as images."""
+
+    def __init__(self, x: Tensor, shape: tuple[int, ...]):
+        self.x, self.shape = Constant(x.T.contiguous()), shape
+
+    @plain_mode()
+    def __call__(self, c: Tensor) -> Tensor:
+        return (c @ self.x.like(c)).unflatten(-1, self.shape)
 
 
 def _singular_system(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..devices import plain_mode
 from ..operators.checks import check_image_shape
 
 TRIALS = 3
@@ -35,6 +36,8 @@ class ReceptiveField:
     equivariance_error: float
 
 
+@plain_mode()
+@torch.enable_grad()
 def receptive_field(
     network: Callable[..., Tensor],
     image_shape: Sequence[int],

@@ -2,7 +2,7 @@ r"""Networks whose layers come from the operator, and the linear ones among them
 
 All are called ``network(y, sigma)`` with the measurement y itself. What follows from the operator
 is fixed and stays out of ``state_dict``; what is trained are a few numbers. A network follows the
-device and the precision of y, as operators do.
+device and the precision of y, as operators do, and like them it is computed outside autocast.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..devices import precise
+from ..devices import plain_mode, precise
 from ..operators import Operator, as_operator, materialise
 from ..operators.checks import (
     COMPLEX,
@@ -67,6 +67,7 @@ class PhysicsNetwork(nn.Module):
         """The operator A. It is no submodule, so not trained, saved or moved with the rest."""
         return self._operator[0]
 
+    @plain_mode()
     def forward(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """Reconstructs images.
 
@@ -281,10 +282,11 @@ class SVDNet(SpectralNetwork):
     def __init__(self, operator: object, image_shape: Sequence[int], precision: float = 1.0):
         super().__init__(operator, image_shape)
         s, pairs = self.singular_values, self.decomposition.pairs
-        names = torch.arange(s.numel()).reshape(s.shape) if pairs is None else pairs
+        names = torch.arange(s.numel(), device=s.device) if pairs is None else pairs
+        names = names.reshape(s.shape)
         index = torch.zeros_like(names)
         index[s > 0] = torch.unique(names[s > 0], return_inverse=True)[1]
-        self.register_buffer("index", index, persistent=False)
+        self.register_buffer("index", index.to(torch.get_default_device()), persistent=False)
         start = math.log(check_positive(precision, "precision"))
         self.log_precision = nn.Parameter(torch.full((int(index.max()) + 1,), start))
 

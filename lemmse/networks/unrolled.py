@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..devices import plain_mode
 from ..operators import materialise
 from ..operators.checks import check_positive, check_positive_integers
 from .decomposition import squared_norm
@@ -69,6 +70,7 @@ class UnrolledNetwork(PhysicsNetwork):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define layer")
 
+    @plain_mode()
     def iterates(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """The estimates after each layer, (K, B, C, H, W). Arguments and errors as for a call."""
         return torch.stack(self._run(*self.checked(y, sigma)))
@@ -290,10 +292,11 @@ class LISTA(UnrolledNetwork):
         n = matrix.shape[1]
 
         def copied(t: Tensor) -> nn.Parameter:
-            return nn.Parameter(t.float().repeat(self.copies, *[1] * t.ndim))
+            t = t.to(torch.get_default_device(), torch.get_default_dtype())
+            return nn.Parameter(t.repeat(self.copies, *[1] * t.ndim))
 
         self.encoder = copied(matrix.T)
-        self.recurrence = copied(torch.eye(n) - matrix.T @ matrix)
+        self.recurrence = copied(torch.eye(n, device=matrix.device) - matrix.T @ matrix)
         self.log_threshold = copied(torch.full((n,), start))
 
     def layer(self, k: int, f: Tensor, y: Tensor, sigma: Tensor) -> Tensor:
