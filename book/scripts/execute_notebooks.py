@@ -16,7 +16,6 @@ import hashlib
 import io
 import os
 import platform
-import shutil
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from pathlib import Path
 
 import pytest
 
+from move_controls import with_moves, without_moves
 from sync_notebooks import ROOT, notebook_paths
 
 EXECUTED = ROOT / "_build" / "executed"
@@ -83,7 +83,8 @@ class Keeper:
     def keep(self, path):
         """Take over the executed copy of a notebook."""
         executed_copy(path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self.folder / path.relative_to(ROOT), executed_copy(path))
+        executed = (self.folder / path.relative_to(ROOT)).read_text(encoding="utf-8")
+        executed_copy(path).write_text(without_moves(executed), encoding="utf-8")
         stamp(path).write_text(self.prints[path])
         self.kept.add(path)
 
@@ -138,7 +139,7 @@ def execute(paths):
         for path in prints:
             copy = folder / path.relative_to(ROOT)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
+            copy.write_text(with_moves(path.read_text(encoding="utf-8")), encoding="utf-8")
         kept, stopped = run_nbmake(folder, prints)
     if stopped:
         raise KeyboardInterrupt

@@ -24,9 +24,10 @@ class Explorer:
     """What ``explore`` returns; a notebook shows it when it is the last expression of a cell.
 
     Attributes:
+        title: what stands above the sliders, or None.
         widget: the ipywidgets control.
         sliders: axis name -> its ``ipywidgets.SelectionSlider``.
-        picture: the ``ipywidgets.Image`` that shows the current frame.
+        picture: the ``ipywidgets.HTML`` that shows the current frame, with its alternative text.
         status: the ``ipywidgets.HTML`` that says that a computation is running.
     """
 
@@ -39,7 +40,7 @@ class Explorer:
         start: tuple[int, ...] | None = None,
     ):
         """See ``explore``; start holds the indices into the axes' values that are shown first."""
-        self._function, self._title, self._alt, self._axes = function, title, alt, axes
+        self._function, self.title, self._alt, self._axes = function, title, alt, axes
         self._cache: dict[tuple[int, ...], Frame] = {}
         self._prepare()
         self._build_widget(start or (0,) * len(axes))
@@ -53,10 +54,14 @@ class Explorer:
     def frame(self, position: tuple[int, ...]) -> Frame:
         """The frame at these indices into the axes' values, computed once."""
         if position not in self._cache:
-            values = self._values(position)
-            call = f"function({', '.join(f'{name}={v!r}' for name, v in values.items())})"
-            self._cache[position] = as_frame(self._function(**values), call)
+            self._cache[position] = self.draw(position)
         return self._cache[position]
+
+    def draw(self, position: tuple[int, ...]) -> Frame:
+        """The frame at these indices, computed now."""
+        values = self._values(position)
+        call = f"function({', '.join(f'{name}={v!r}' for name, v in values.items())})"
+        return as_frame(self._function(**values), call)
 
     def html(self) -> str:
         """The self-contained HTML of the page, with all frames."""
@@ -64,7 +69,7 @@ class Explorer:
         frames = [self.frame(position) for position in positions]
         alts = [self._alternative(position) for position in positions]
         axes = {_label(name): _texts(values) for name, values in self._axes.items()}
-        return page(frames, alts, axes, self._title)
+        return page(frames, alts, axes, self.title)
 
     def _positions(self) -> list[tuple[int, ...]]:
         return list(itertools.product(*(range(len(values)) for values in self._axes.values())))
@@ -79,7 +84,7 @@ class Explorer:
         if callable(self._alt):
             return self._alt(**values)
         where = ", ".join(f"{_label(name)} = {_text(value)}" for name, value in values.items())
-        return f"{self._alt or self._title or 'Figure'} ({where})"
+        return f"{self._alt or self.title or 'Figure'} ({where})"
 
     def _build_widget(self, start: tuple[int, ...]) -> None:
         import ipywidgets
@@ -95,16 +100,15 @@ class Explorer:
             )
             for (name, values), index in zip(self._axes.items(), start, strict=True)
         }
-        first = self.frame(start)
-        self.picture = ipywidgets.Image(
-            value=first.png(), format="png", width=first.width, layout={"max_width": "100%"}
-        )
-        self.status = ipywidgets.HTML()
+        # Not ipywidgets.Image: that one has no alternative text.
+        self.picture = ipywidgets.HTML(layout={"max_width": "100%"})
+        # As high when it is empty: the picture stays where it is.
+        self.status = ipywidgets.HTML(layout={"min_height": "2rem"})
+        self._show(start)
         for slider in self.sliders.values():
             slider.observe(self._update, names="value")
-        heading = [ipywidgets.HTML(f"<b>{html.escape(self._title)}</b>")] if self._title else []
+        heading = [ipywidgets.HTML(f"<b>{html.escape(self.title)}</b>")] if self.title else []
         self.widget = ipywidgets.VBox([*heading, *self.sliders.values(), self.status, self.picture])
-        self._update()
 
     def _update(self, _change=None) -> None:
         """Show the frame at the sliders' position; an error is shown in the place of the frame."""
@@ -112,16 +116,22 @@ class Explorer:
         if position not in self._cache:
             self.status.value = "&#8987; computing &hellip;"
         try:
-            frame = self.frame(position)
+            self._show(position)
         except Exception as error:
             self.picture.layout.visibility = "hidden"
             message = html.escape(f"{type(error).__name__}: {error}")
             self.status.value = f"&#10007; the function failed: {message}"
             return
-        self.picture.value, self.picture.width = frame.png(), str(frame.width)
         self.picture.layout.visibility = "visible"
-        self.picture.alt = self._alternative(position)
         self.status.value = ""
+
+    def _show(self, position: tuple[int, ...]) -> None:
+        """Put the frame at a position into the picture."""
+        frame, alt = self.frame(position), html.escape(self._alternative(position))
+        self.picture.value = (
+            f'<img alt="{alt}" width="{frame.width}" style="max-width:100%;height:auto" '
+            f'src="{frame.uri}">'
+        )
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         """The widget; in the book's build the page's HTML beside it."""

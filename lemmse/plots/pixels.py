@@ -1,6 +1,7 @@
 """The explorer of pixels: choose one, see the training patches that voted for it."""
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from lemmse.plots.explore import Explorer
 from lemmse.plots.images import as_image
+from lemmse.plots.notebook import building
 from lemmse.plots.pixels_page import PixelPage, pixels_page
 
 MOST_BYTES = 800_000
@@ -35,7 +37,7 @@ class Reading:
 
 class PixelExplorer(Explorer):
     """What ``explore_pixels`` returns; a notebook shows it when it is the last expression of a
-    cell. Its sliders are "row", "column" and, for several images, "image".
+    cell. The sliders of its widget are "row", "column" and, for several images, "image".
     """
 
     def __init__(self, estimator, y, sigma, truth, names, k, start, title, alt):
@@ -93,8 +95,8 @@ class PixelExplorer(Explorer):
         """
         count = range(len(self._names))
         page = PixelPage(
-            title=self._title,
-            alt=self._alt if isinstance(self._alt, str) else self._title,
+            title=self.title,
+            alt=self._alt if isinstance(self._alt, str) else self.title,
             names=self._names,
             readings=[self._reading(i) for i in count],
             voters=[self._voters(i, None) for i in count],
@@ -110,6 +112,17 @@ class PixelExplorer(Explorer):
                 "smaller images, fewer voters, or an estimator with fewer training images"
             )
         return text
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        """The page, in a live kernel too: it answers a click at once, and nothing else takes one.
+
+        A page that would be too large is replaced by the sliders, but not in the book.
+        """
+        bundle = super()._repr_mimebundle_(include, exclude)
+        if not building():
+            with suppress(ValueError):
+                bundle = {"text/plain": bundle["text/plain"], "text/html": self.html()}
+        return bundle
 
     @property
     def _first(self) -> tuple[int, ...]:
@@ -130,10 +143,10 @@ def explore_pixels(
 ) -> PixelExplorer:
     """Choose a pixel of an estimate, and see the training patches that voted for it.
 
-    In a live kernel sliders choose the pixel, and its voters are searched when it is first asked
-    for. In the book's build (``LEMMSE_BUILD=1``) those of all pixels are computed, and the output
-    carries, beside the widget, HTML that needs neither kernel nor network: click or tap a pixel,
-    or move with the arrow keys. ``html()`` of the result gives it at any time.
+    The voters of all pixels are computed when it is shown; the output is HTML that needs neither
+    kernel nor network: click or tap a pixel, or move with the arrow keys. ``html()`` of the result
+    gives it at any time. In a live kernel, sliders that search when they are asked take its place
+    where it would be larger than ``MOST_BYTES``.
 
     Args:
         estimator: a `LEMMSE`, or what has its ``posterior`` and ``voters``.

@@ -82,7 +82,16 @@ def test_live_kernel_searches_voters_on_demand_and_once():
     made.sliders["column"].value = 5
     assert made.picture.value == first
     assert len(estimator.asked) == 3
-    assert "text/html" not in made._repr_mimebundle_()
+
+
+def test_live_kernel_shows_the_page_that_takes_clicks(monkeypatch):
+    made = explorer()
+    assert set(made._repr_mimebundle_()) == {"text/plain", "text/html"}
+    monkeypatch.setattr(pixels, "MOST_BYTES", 1000)
+    assert set(made._repr_mimebundle_()) == {
+        "text/plain",
+        "application/vnd.jupyter.widget-view+json",
+    }
 
 
 def test_busy_while_voters_are_searched():
