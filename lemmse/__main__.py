@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import NoReturn
 
-from .commands import data, estimate, models, reproduce, train
+from .commands import data, estimate, mark, models, reproduce, train
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,6 +52,7 @@ def parser() -> Parser:
     models.add(commands)
     train.add(commands)
     reproduce.add(commands)
+    mark.add(commands)
     return top
 
 

@@ -145,13 +145,10 @@ class OfDamping(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(u: Tensor, damping: Tensor, operator: Operator) -> Tensor:
+    def forward(ctx, u: Tensor, damping: Tensor, operator: Operator) -> Tensor:
+        ctx.save_for_backward(u, damping)
+        ctx.operator = operator
         return u.view_as(u)
-
-    @staticmethod
-    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
-        *tensors, ctx.operator = inputs
-        ctx.save_for_backward(*tensors)
 
     @staticmethod
     @once_differentiable

@@ -16,13 +16,18 @@ import numpy as np
 import torch
 
 from lemmse.exercises.describe import describe, describe_arguments, difference, wrong_kind
+from lemmse.exercises.limit import OutOfTimeError, time_limit
 from lemmse.exercises.result import Result
 
 AGREES = "agrees with the reference"
 RUNS = "runs on every input"
 KIND = "returns a value of the right kind"
 PURE = "leaves its inputs as they are"
-_BUILT_IN = (AGREES, RUNS, KIND, PURE)
+FINISHES = "answers in time"
+_BUILT_IN = (AGREES, RUNS, KIND, PURE, FINISHES)
+
+CALL_SECONDS = 30
+"""How much processor time a reader's function may take for one input."""
 
 
 @dataclass(frozen=True)
@@ -59,20 +64,25 @@ class Exercise:
         hints = {AGREES: self.hint} | {p.name: p.hint for p in self.properties}
         return hints.get(name, "")
 
-    def check(self, function) -> Result:
+    def drawn(self, trial: int, secret: str = "") -> dict:
+        """The inputs of a trial."""
+        text = "/".join([secret] * bool(secret) + [self.number, str(trial)])
+        return self.inputs(torch.Generator().manual_seed(zlib.crc32(text.encode())))
+
+    def check(self, function, secret: str = "") -> Result:
         """The answer to a reader's function."""
+        secrets = dict.fromkeys(["", secret])
         try:
-            for trial in range(self.trials):
-                seed = zlib.crc32(f"{self.number}/{trial}".encode())
-                self._try(function, self.inputs(torch.Generator().manual_seed(seed)))
+            for drawn_with in secrets:
+                for trial in range(self.trials):
+                    self._try(function, self.drawn(trial, drawn_with))
         except _UnwrittenError as reason:
             details = (f"{reason} Fill it in and run this cell again.",)
             return Result(self.number, "unwritten", f"not written yet ({self.title}).", details)
         except _PropertyError as failure:
             return self._wrong(failure)
-        return Result(
-            self.number, "right", f"right ({self.title}), on {self.trials} random inputs."
-        )
+        count = self.trials * len(secrets)
+        return Result(self.number, "right", f"right ({self.title}), on {count} random inputs.")
 
     def _try(self, function, inputs: dict) -> None:
         """Run one trial; raises _UnwrittenError or _PropertyError."""
@@ -134,7 +144,11 @@ class Case:
         arguments = copy.deepcopy(list(inputs.values()))
         _require_arity(self._function, inputs)
         try:
-            result = self._function(*arguments)
+            with time_limit(CALL_SECONDS):
+                result = self._function(*arguments)
+        except OutOfTimeError:
+            text = f"It was still running after {CALL_SECONDS} s: does a loop never end?"
+            raise _PropertyError(FINISHES, text, inputs) from None
         except (Exception, SystemExit) as error:
             reason = _unwritten(error)
             if reason:
@@ -240,12 +254,14 @@ def exercise(
     return register
 
 
-def check(number: str, function) -> Result:
+def check(number: str, function, *, secret: str = "") -> Result:
     """Check a reader's function on hidden random inputs, and answer in words.
 
     Args:
         number: the exercise, as a text: "4.1".
         function: the function itself, without parentheses.
+        secret: a text from which as many more inputs are drawn, which readers do not see; for
+            marking.
 
     Returns:
         Result: true when right; shown by a notebook as the last expression of a cell.
@@ -265,7 +281,7 @@ def check(number: str, function) -> Result:
             f"parentheses; it got {describe(function)}.",
         )
         return Result(number, "wrong", "not a function.", details, RUNS)
-    return EXERCISES[number].check(function)
+    return EXERCISES[number].check(function, secret)
 
 
 def close(a, b, tolerance: float = 1e-5) -> bool:

@@ -3,6 +3,7 @@
 import copy
 import importlib
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from fractions import Fraction
 
@@ -11,10 +12,12 @@ import pytest
 import torch
 
 from lemmse import exercises
+from lemmse.exercises import registry
 from lemmse.exercises.describe import describe, difference
 from lemmse.exercises.registry import (
     AGREES,
     EXERCISES,
+    FINISHES,
     KIND,
     PURE,
     RUNS,
@@ -236,6 +239,40 @@ def test_answers_do_not_depend_on_the_global_seed():
     state = torch.get_rng_state()
     assert str(check("99.1", without_two)) == str(one)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_loop_that_never_ends_is_told(monkeypatch):
+    monkeypatch.setattr(registry, "CALL_SECONDS", 0.05)
+
+    def endless(y, images, sigma):
+        while True:
+            try:
+                while True:
+                    pass
+            except Exception:
+                pass
+
+    result = check("99.1", endless)
+    assert (result.status, result.failed) == ("wrong", FINISHES)
+    assert "still running after 0.05 s" in str(result)
+    assert result.inputs
+
+
+def test_there_is_no_time_limit_outside_of_the_main_thread():
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(check, "99.1", weights).result()
+
+
+def test_a_secret_gives_more_inputs():
+    plain = register("99.2", properties=[], wrong=[(without_two, AGREES)])
+    seen = [plain.drawn(trial) for trial in range(5)]
+
+    def learned(y, images, sigma):
+        return next((weights(**item) for item in seen if torch.equal(item["y"], y)), images[0])
+
+    assert check("99.2", learned)
+    assert not check("99.2", learned, secret="apple")
+    assert check("99.2", weights, secret="apple")
 
 
 def test_html_is_escaped_and_has_a_sign():
@@ -493,6 +530,11 @@ class TestRegistered:
             result = check(number, function)
             assert result.failed == name, str(result)
             assert EXERCISES[number].hint_of(name) in str(result)
+
+    @pytest.mark.parametrize("secret", ["2027 Ä"])
+    def test_reference_passes_with_any_secret(self, number, secret):
+        result = check(number, EXERCISES[number].reference, secret=secret)
+        assert result, str(result)
 
     def test_unwritten(self, number):
         assert check(number, lambda *_: None).status == "unwritten"
