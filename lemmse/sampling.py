@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 
 import torch
 from torch import Tensor
 
-from .operators.checks import check_images, check_positive
+from .operators.checks import as_integer, check_images, check_positive
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,8 @@ def noise_levels(largest: float, smallest: float, steps: int, rho: float = 7.0) 
     rho = check_positive(rho, "rho")
     if largest <= smallest:
         raise ValueError(f"expected largest > smallest, got {largest} and {smallest}")
-    if isinstance(steps, bool) or not isinstance(steps, Integral) or steps < 2:
-        raise ValueError(f"expected steps to be an integer >= 2, got {steps!r}")
-    roots = torch.linspace(
-        largest ** (1 / rho), smallest ** (1 / rho), int(steps), dtype=torch.float64
-    )
+    steps = as_integer(steps, "steps", 2)
+    roots = torch.linspace(largest ** (1 / rho), smallest ** (1 / rho), steps, dtype=torch.float64)
     return torch.cat([roots**rho, roots.new_zeros(1)])
 
 

@@ -108,6 +108,11 @@ class Estimator(PreparedModule):
         high = {"dtype": precise(self._device), "device": self._device}
         return self.operator.A(torch.zeros(1, *self.image_shape, **high))
 
+    @prepared
+    def _noisy(self) -> int:
+        """How many real numbers of a measurement carry noise; k-space has some that do not."""
+        return int(self.operator.support(self._blank).sum())
+
     def _checked(self, y: Tensor, sigma: NoiseLevel) -> tuple[Tensor, Tensor]:
         """The measurements and noise levels (B,), in the precision used for queries."""
         if not isinstance(y, Tensor) or y.layout != torch.strided or y.ndim < 2 or len(y) == 0:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..devices import plain_mode, precise
 from ..operators import Stationary
 from ..operators.materialise import real_vectors
-from .base import IMAGES_AT_ONCE, Estimator
+from .base import IMAGES_AT_ONCE, Estimator, NoiseLevel, answer_dtype
 from .module import prepared
 
 
@@ -72,10 +72,51 @@ class LinearMMSE(Estimator):
         if circulant is None:
             self._factorise(circulant_root(spectrum) if stationary else centred)
 
+    @plain_mode()
+    def log_density(self, y: Tensor, sigma: NoiseLevel) -> Tensor:
+        r"""The log-density of measurements under the Gaussian prior; differentiable, as a call is.
+
+        .. math:: \log \mathcal N(y;\; A \mu,\, A C A^T + \sigma^2 I)
+
+        Arguments and errors as for a call.
+
+        Returns:
+            (B,), in the precision of y, or in float32 if that is lower.
+
+        Example:
+            >>> x = torch.tensor([0.0, 2.0]).reshape(2, 1, 1, 1)  # mean 1, variance 1
+            >>> round(LinearMMSE(x).log_density(torch.ones(1, 1, 1, 1), sigma=1.0).exp().item(), 4)
+            0.2821
+        """
+        measured, sigma = self._checked(y, sigma)
+        residual, variance = self._residual(measured), sigma.square()
+        # (A C A^T + sigma^2 I)^{-1} r = (r - A x) / sigma^2 with x the estimate of r.
+        left = residual - self.operator.A(self._centred_estimate(residual, variance))
+        square = (real_vectors(residual) * real_vectors(left)).sum(1) / variance
+        ratios = self._eigenvalues.flatten() / variance[:, None]
+        noise = self._noisy * (2 * math.pi * variance).log()
+        return (-(noise + ratios.log1p().sum(1) + square) / 2).to(answer_dtype(y))
+
     def _estimate(self, y: Tensor, sigma: Tensor) -> Tensor:
-        residual = self.operator.measured(y) - self.operator.A(self.mean[None])
+        return self.mean + self._centred_estimate(self._residual(y), sigma.square())
+
+    def _residual(self, y: Tensor) -> Tensor:
+        return self.operator.measured(y) - self.operator.A(self.mean[None])
+
+    def _centred_estimate(self, residual: Tensor, variance: Tensor) -> Tensor:
         estimate = self._wiener if self._circulant is not None else self._dense
-        return self.mean + estimate(residual, sigma.square())
+        return estimate(residual, variance)
+
+    @prepared
+    def _eigenvalues(self) -> Tensor:
+        """Those of A C A^T that are not 0, and perhaps some zeros."""
+        return self._s.square() if self._circulant is None else self._decomposed[0].clamp_min(0)
+
+    @prepared
+    def _decomposed(self) -> tuple[Tensor, Tensor]:
+        """The eigenvalues and eigenvectors of s^2 S at each frequency."""
+        gain = self._circulant[..., None, None].to(self.spectrum) * self.spectrum
+        return torch.linalg.eigh(gain)
 
     @prepared
     def _scale(self) -> float:
@@ -99,9 +140,8 @@ class LinearMMSE(Estimator):
 
     def _wiener(self, residual: Tensor, variance: Tensor) -> Tensor:
         back = torch.fft.fft2(self.operator.A_adjoint(residual)).permute(2, 3, 1, 0)
-        gain = self._circulant[..., None, None].to(self.spectrum) * self.spectrum
         # (s^2 S + sigma^2 I)^{-1} and S commute; the former first, for each sigma its own.
-        eigenvalues, vectors = torch.linalg.eigh(gain)
+        eigenvalues, vectors = self._decomposed
         rotated = vectors.mH @ back / (eigenvalues[..., None] + variance)
         return torch.fft.ifft2((self.spectrum @ (vectors @ rotated)).permute(3, 2, 0, 1)).real
 

@@ -51,18 +51,11 @@ class MMSE(WeightedAverage):
         measured = [real_vectors(self.operator.A(x.to(high))).to(self.dtype) for x in parts]
         return self._held(torch.cat(measured))
 
-    @prepared
-    def rank(self) -> int:
-        """The numbers that noise reaches: all, but for k-space entries never sampled."""
-        generator = torch.Generator(self.images.device).manual_seed(0)
-        noise = self.operator.measure(torch.zeros_like(self.images[:1]), 1.0, generator)
-        return int((real_vectors(noise) != 0).sum())
-
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
         queries = real_vectors(y)
         state = reduce(queries, sigma.square().reciprocal(), self._source, details)
         log_pdet = torch.zeros_like(sigma)
-        constant = log_normaliser(self.rank, log_pdet, sigma, self.total_images)
+        constant = log_normaliser(self._noisy, log_pdet, sigma, self.total_images)
         return self._spread(state.shift(constant))
 
     def _spread(self, state: State) -> State:

@@ -59,6 +59,25 @@ def test_formula(shape, kind, stationary, count):
     np.testing.assert_allclose(got, expected, atol=1e-9)
 
 
+@SHAPES
+@KINDS
+@pytest.mark.parametrize("stationary", [False, True])
+@pytest.mark.parametrize("sigma", [0.05, 0.8])
+def test_log_density_is_that_of_the_gaussian(shape, kind, stationary, sigma):
+    x, operator = images(8, *shape), operator_of(kind, shape)
+    y = operator.measure(images(2, *shape, seed=7), sigma, torch.Generator().manual_seed(0))
+    every = all_shifts(x) if stationary else x
+    a = materialise(operator.A, shape)
+    measured = operator.support(y[:1])[0] > 0  # k-space has entries without noise
+    covariance = a @ torch.cov(every.flatten(1).T, correction=0) @ a.T
+    covariance = (covariance + sigma**2 * torch.eye(len(a), dtype=a.dtype))[measured][:, measured]
+    mean = (a @ every.flatten(1).mean(0))[measured]
+    gaussian = torch.distributions.MultivariateNormal(mean, covariance)
+    wanted = gaussian.log_prob(real_vectors(y)[:, measured])
+    found = LinearMMSE(x, operator, stationary).log_density(y, sigma)
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-6)
+
+
 def test_wiener_filter_in_the_fourier_domain():
     x, operator, sigma = images(40, 1, 6, 8), Blur.gaussian(1.0, (6, 8)), 0.2
     y = operator.measure(x[:3], sigma, torch.Generator().manual_seed(0))

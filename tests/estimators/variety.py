@@ -64,8 +64,8 @@ def measurement(operator="denoising", batch=2, sigma=0.3, dtype=torch.float32):
 
 
 def answers(estimate, y, sigma):
-    """The mean, and the log-density if the estimator knows one."""
+    """The mean and the log-density."""
     if not hasattr(estimate, "posterior"):
-        return (estimate(y, sigma),)
+        return estimate(y, sigma), estimate.log_density(y, sigma)
     posterior = estimate.posterior(y, sigma)
     return posterior.mean, posterior.log_density
