@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -236,10 +236,25 @@ class WeightedAverage(Estimator):
         """(..., C*H*W) to (..., H*W, C)."""
         return flat.unflatten(-1, (self.image_shape[0], -1)).mT
 
-    def _held(self, keys: Tensor) -> Stream:
-        """A source of whole images: keys (n, d), one for each training image."""
-        held = Keys(keys.to(self.dtype), self.images.flatten(1).to(self.dtype), self.image_ids)
-        return Stream(lambda dtype: [replace(held, keys=keys.to(dtype))], self.dtype)
+    def _held(self, keys_of: Callable[[Tensor], Tensor]) -> Stream:
+        """A source of whole images, each with one key.
+
+        Keys are kept in the estimator's precision. Where that does not do, they are made anew in
+        the best one: the digits that were rounded off are needed then.
+
+        Args:
+            keys_of: takes images (n, C, H, W) to their keys (n, d), in the precision of the images.
+        """
+        high = precise(self._device)
+
+        def exact() -> Iterator[Keys]:
+            parts = self.images.split(IMAGES_AT_ONCE), self.image_ids.split(IMAGES_AT_ONCE)
+            for x, ids in zip(*parts, strict=True):
+                yield Keys(keys_of(x.to(high)), x.flatten(1).to(self.dtype), ids)
+
+        keys = torch.cat([part.keys.to(self.dtype) for part in exact()])
+        held = Keys(keys, self.images.flatten(1).to(self.dtype), self.image_ids)
+        return Stream(lambda dtype: [held] if dtype == self.dtype else exact(), self.dtype)
 
 
 def log_normaliser(rank: int, log_pdet: Tensor, sigma: Tensor, samples: int) -> Tensor:

@@ -113,8 +113,10 @@ class LinearMMSE(Estimator):
         return self._s.square() if self._circulant is None else self._decomposed[0].clamp_min(0)
 
     @prepared
-    def _decomposed(self) -> tuple[Tensor, Tensor]:
-        """The eigenvalues and eigenvectors of s^2 S at each frequency."""
+    def _decomposed(self) -> tuple[Tensor, Tensor] | None:
+        """The eigenvalues and eigenvectors of s^2 S at each frequency; None unless circulant."""
+        if self._circulant is None:
+            return None
         gain = self._circulant[..., None, None].to(self.spectrum) * self.spectrum
         return torch.linalg.eigh(gain)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..devices import plain_mode, precise
+from ..devices import plain_mode
 from ..operators import Diagonal, Stationary
 from ..operators.materialise import real_vectors
 from ..patches import whitening
 from ..reduction import State, Stream, combine, reduce
-from .base import IMAGES_AT_ONCE, WeightedAverage, log_normaliser
+from .base import WeightedAverage, log_normaliser
 from .module import prepared
 
 
@@ -46,10 +46,7 @@ class MMSE(WeightedAverage):
     @prepared
     def _source(self) -> Stream:
         """The measurements of the training images, as real vectors."""
-        high = precise(self.images.device)
-        parts = self.images.split(IMAGES_AT_ONCE)
-        measured = [real_vectors(self.operator.A(x.to(high))).to(self.dtype) for x in parts]
-        return self._held(torch.cat(measured))
+        return self._held(lambda x: real_vectors(self.operator.A(x)))
 
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
         queries = real_vectors(y)
@@ -116,10 +113,8 @@ class EquivariantMMSE(WeightedAverage):
     @prepared
     def _source(self) -> Stream:
         """The training images as the estimator sees them, whitened."""
-        high = precise(self.images.device)
-        parts = self.images.split(IMAGES_AT_ONCE)
-        seen = (self.preinverse.apply(self.operator.A(x.to(high))) for x in parts)
-        return self._held(torch.cat([self._whitening.apply(z).to(self.dtype) for z in seen]))
+        apply = self._whitening.apply
+        return self._held(lambda x: apply(self.preinverse.apply(self.operator.A(x))))
 
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
         z = self.preinverse.apply(y)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from variety import ESTIMATORS, PROBLEMS, answers, build, images, measurement
+from variety import ESTIMATORS, FEW, answers, build, images, measurement
 
 pytestmark = pytest.mark.usefixtures("small_index")
 EVERY = pytest.mark.parametrize("name", ESTIMATORS)
@@ -38,7 +38,7 @@ MODES = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(("name", "operator", "kind"), PROBLEMS)
+@pytest.mark.parametrize(("name", "operator", "kind"), FEW)
 def test_built_and_called_inside_a_mode(name, operator, kind, mode):
     y = measurement(operator)
     x = images()

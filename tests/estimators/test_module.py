@@ -7,7 +7,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
-from variety import ESTIMATORS, PROBLEMS, answers, build, generator, images, measurement
+from variety import ESTIMATORS, FEW, answers, build, generator, images, measurement
 
 import lemmse
 from lemmse.operators import Mask
@@ -31,7 +31,7 @@ def saved(estimate):
 
 @pytest.mark.parametrize("called", [False, True], ids=["fresh", "after a call"])
 @pytest.mark.parametrize("way", [copy.deepcopy, saved])
-@pytest.mark.parametrize(("name", "operator", "kind"), PROBLEMS)
+@pytest.mark.parametrize(("name", "operator", "kind"), FEW)
 def test_copies_and_pickles_give_the_same_numbers(name, operator, kind, way, called):
     estimate = build(name, operator, kind)
     if called:

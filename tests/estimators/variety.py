@@ -52,6 +52,10 @@ PROBLEMS = [
     for kind in (kinds[:1] if name in ("MMSE", "LinearMMSE", "Wiener") else kinds)
 ]
 
+# Of these, enough to have every estimator with shared and with separate whitenings.
+FEW = [p for p in PROBLEMS if p[1:] in (("blur", "tikhonov"), ("tomography", "tikhonov"))]
+FEW += [p for p in PROBLEMS if p[1:] == ("MRI", "adjoint") and "LEMMSE" not in p[0]]
+
 
 def build(name, operator="denoising", kind=None, **options):
     """An estimator; "LEMMSE" uses an index only under the fixture `small_index`."""
