@@ -184,7 +184,8 @@ def verify(name: str, split: str) -> str:
 def fetch(name: str) -> None:
     """Bring a data set onto this machine, whole and checked.
 
-    A broken copy in the cache is replaced.
+    In the cache, broken files are replaced, once the new ones are here and verified; all others
+    stay as they are.
 
     Raises:
         ValueError: unknown name, or a broken copy outside the cache.
@@ -197,11 +198,14 @@ def fetch(name: str) -> None:
     for split in SPLITS:
         try:
             source.read(split, source.count(split))
-        except ValueError:
+        except ValueError as broken:
             path = source.path(split)
             if path is None or cache_folder() not in path.parents:
                 raise
-            source.discard()
+            try:
+                source.repair(split)
+            except (FileNotFoundError, ConnectionError) as error:
+                raise type(error)(f"{broken}; no new copy could be had: {error}") from error
             source.read(split, source.count(split))
 
 

@@ -19,6 +19,7 @@ Source:
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
@@ -192,7 +193,11 @@ def _border(count: int) -> int:
 
 
 def _files(folder: Path) -> list[Path]:
-    files = sorted(path for path in folder.iterdir() if path.suffix == ".h5")
+    files = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix == ".h5" and not path.name.startswith(".") and path.is_file()
+    )
     if not files:
         raise ValueError(f"{folder}: expected fastMRI files (.h5), got none")
     return files
@@ -205,7 +210,9 @@ def _volumes(files: list[Path]) -> list[Volume]:
 def _volume(path: Path) -> Volume:
     """The shapes in a file, checked."""
     with _opened(path) as file:
-        shapes = {name: file[name].shape for name in (KSPACE, IMAGE) if name in file}
+        found = {name: file[name] for name in (KSPACE, IMAGE) if name in file}
+        # A group may have the name of a dataset, but has no shape.
+        shapes = {name: data.shape for name, data in found.items() if hasattr(data, "shape")}
     if IMAGE not in shapes:
         raise ValueError(
             f"{path}: expected a dataset {IMAGE}, as the fully sampled single-coil files have it "
@@ -213,16 +220,17 @@ def _volume(path: Path) -> Volume:
         )
     data, image = shapes.get(KSPACE, ()), shapes[IMAGE]
     fits = len(data) == len(image) == 3 and data[0] == image[0]
-    if not fits or data[1] < image[1] or data[2] < image[2]:
+    if not fits or 0 in image or data[1] < image[1] or data[2] < image[2]:
         raise ValueError(
-            f"{path}: expected kspace of shape (slices, H, W) and {IMAGE} of as many slices and "
-            f"no more pixels, got {data} and {image}"
+            f"{path}: expected kspace of shape (slices, H, W) and {IMAGE} of as many slices, at "
+            f"least one, and no more pixels, got {data} and {image}"
         )
     return Volume(path, range(image[0]), image[1:])
 
 
+@contextmanager
 def _opened(path: Path):
-    """The open file, an `h5py.File`."""
+    """The open file, an `h5py.File`; errors in reading it carry its name."""
     try:
         import h5py
     except ImportError as error:
@@ -230,8 +238,9 @@ def _opened(path: Path):
             "fastMRI files need the package h5py, which is not installed: pip install h5py"
         ) from error
     try:
-        return h5py.File(path, "r")
-    except OSError as error:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, RuntimeError, KeyError, TypeError) as error:  # h5py's, at broken places
         raise ValueError(f"{path}: expected an HDF5 file, got a broken one ({error})") from error
 
 

@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import os
-import shutil
 import tarfile
 import tempfile
 import zlib
@@ -114,12 +113,7 @@ class FashionMNIST:
         found = self.path(split)
         if found is not None:
             return found
-        file, md5, _ = self.files[split]
-        if reason := download.obstacle(self.name):
-            raise missing(self.name, self.title, f"{self.name}/{file}.gz", reason)
-        target = download.cache_folder() / self.name / f"{file}.gz"
-        download.download(self.name, target.name, md5, target)
-        return target
+        return self._download(split)
 
     def read(self, split: str, n: int) -> np.ndarray:
         """The first n images, (n, 1, 28, 28) uint8."""
@@ -128,9 +122,20 @@ class FashionMNIST:
         check_md5(path, raw, self.files[split][2])
         return np.frombuffer(raw, np.uint8, n * 28 * 28, self.header).reshape(n, 1, 28, 28)
 
-    def discard(self) -> None:
-        """Remove the copy in the cache."""
-        shutil.rmtree(download.cache_folder() / self.name, ignore_errors=True)
+    def repair(self, split: str) -> None:
+        """Replaces the split's file in the cache by a new one, once that is verified."""
+        broken, new = self.path(split), self._download(split)
+        if broken != new:  # it was there without gzip
+            broken.unlink()
+
+    def _download(self, split: str) -> Path:
+        """Puts the split into the cache; what is there is only replaced by a verified file."""
+        file, md5, _ = self.files[split]
+        if reason := download.obstacle(self.name):
+            raise missing(self.name, self.title, f"{self.name}/{file}.gz", reason)
+        target = download.cache_folder() / self.name / f"{file}.gz"
+        download.download(self.name, target.name, md5, target)
+        return target
 
 
 class CIFAR10:
@@ -182,12 +187,25 @@ class CIFAR10:
 
     def read(self, split: str, n: int) -> np.ndarray:
         """The first n images, (n, 3, 32, 32) uint8."""
-        files = self.fetch(split)[: -(-n // self.batch)]
+        found = self.fetch(split)
+        whole = 1 if split == "test" else len(self.train_files)
+        if len(found) < whole and self._checksums_beside(found[0]):
+            raise ValueError(
+                f"{found[0].parent}: expected {whole} files of training images, as they were "
+                f"downloaded, got {len(found)}"
+            )
+        files = found[: -(-n // self.batch)]
         return np.concatenate([self._read_file(path) for path in files])[:n]
 
-    def discard(self) -> None:
-        """Remove the copy in the cache."""
-        shutil.rmtree(download.cache_folder() / self.folder, ignore_errors=True)
+    def repair(self, split: str) -> None:
+        """Replaces those files in the cache that differ from new ones, once these are verified."""
+        self._download()
+
+    def _checksums_beside(self, path: Path) -> Path | None:
+        """The list of checksums, if a file lies where a download has put it."""
+        sums = path.parent / self.checksums
+        ours = path.parent == download.cache_folder() / self.folder and sums.is_file()
+        return sums if ours else None
 
     def _train_paths(self) -> list[Path]:
         first = self.path("train")
@@ -198,10 +216,8 @@ class CIFAR10:
 
     def _read_file(self, path: Path) -> np.ndarray:
         raw = contents(path, self.batch * self.record)
-        sums = path.parent / self.checksums
-        if path.parent == download.cache_folder() / self.folder and sums.is_file():
-            expected = dict(reversed(line.split()) for line in sums.read_text().splitlines())
-            check_md5(path, raw, expected[path.name])
+        if sums := self._checksums_beside(path):
+            check_md5(path, raw, _listed(sums, path.name))
         records = np.frombuffer(raw, np.uint8).reshape(self.batch, self.record)
         if records[:, 0].max() > 9:
             raise ValueError(
@@ -221,8 +237,13 @@ class CIFAR10:
             extracted = Path(scratch) / self.folder
             extracted.mkdir()
             self._extract(archive, extracted)
-            self.discard()
-            extracted.rename(cache / self.folder)
+            here = cache / self.folder
+            here.mkdir(exist_ok=True)
+            for new in sorted(extracted.iterdir()):
+                old = here / new.name
+                if not old.is_file() or old.read_bytes() != new.read_bytes():
+                    new.replace(old)
+                (here / f"{new.name}.gz").unlink(missing_ok=True)  # would be found before it
         archive.unlink()
 
     def _extract(self, archive: Path, target: Path) -> None:
@@ -239,3 +260,15 @@ class CIFAR10:
         if len(sums) != len(wanted):
             raise ValueError(f"{archive}: expected the files {sorted(wanted)}, got {len(sums)}")
         (target / self.checksums).write_text("".join(sums))
+
+
+def _listed(sums: Path, file: str) -> str:
+    """The checksum of a file in a list as md5sum writes it.
+
+    Raises:
+        ValueError: the list lacks it.
+    """
+    for line in sums.read_text(errors="replace").splitlines():
+        if line.split()[1:] == [file]:
+            return line.split()[0]
+    raise ValueError(f"{sums}: expected a line with the checksum of {file}, got none")

@@ -491,6 +491,55 @@ def test_fetch_brings_both_splits_and_replaces_a_broken_copy(fashion_server):
     assert datasets.verify("fashion-mnist", "test") == datasets.checksum(whole)
 
 
+def contents_of_cache():
+    folder = download.cache_folder()
+    return {name: (folder / name).read_bytes() for name in left_in_cache()}
+
+
+def test_fetch_replaces_only_what_is_broken(fashion_server):
+    datasets.fetch("fashion-mnist")
+    whole = contents_of_cache()
+    broken = download.cache_folder() / "fashion-mnist" / "t10k-images-idx3-ubyte.gz"
+    other = broken.with_name("train-images-idx3-ubyte.gz")
+    broken.write_bytes(broken.read_bytes()[:-100])
+    written = other.stat().st_mtime_ns
+    before = len(fashion_server.gets())
+    datasets.fetch("fashion-mnist")
+    assert contents_of_cache() == whole
+    assert other.stat().st_mtime_ns == written
+    assert [entry[1] for entry in fashion_server.gets()[before:]] == [f"/{broken.name}"]
+
+
+@pytest.mark.parametrize("trouble", ["refused", "cut", "other bytes", "offline"])
+def test_a_repair_that_fails_leaves_everything_as_it_was(fashion_server, monkeypatch, trouble):
+    datasets.fetch("fashion-mnist")
+    path = download.cache_folder() / "fashion-mnist" / "t10k-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-100])
+    before = contents_of_cache()
+    if trouble == "refused":
+        fashion_server.status = 404
+    if trouble == "cut":
+        fashion_server.cuts = [100] * download.ATTEMPTS
+    if trouble == "other bytes":
+        fashion_server.files = {path.name: fashion_server.files[path.name] + b"!"}
+    if trouble == "offline":
+        monkeypatch.setenv("LEMMSE_OFFLINE", "1")
+    kind = {"other bytes": ValueError, "offline": FileNotFoundError}.get(trouble, ConnectionError)
+    with pytest.raises(kind, match="t10k-images"):
+        datasets.fetch("fashion-mnist")
+    assert contents_of_cache() == before
+
+
+def test_an_unzipped_broken_file_gives_way_to_a_new_one(fashion_server):
+    datasets.fetch("fashion-mnist")
+    path = download.cache_folder() / "fashion-mnist" / "t10k-images-idx3-ubyte"
+    whole = contents_of_cache()
+    path.with_name(f"{path.name}.gz").unlink()
+    path.write_bytes(b"nothing")
+    datasets.fetch("fashion-mnist")
+    assert contents_of_cache() == whole
+
+
 def test_fetch_does_not_touch_a_broken_copy_of_the_user(
     monkeypatch, tmp_path, fashion_server, small_fashion
 ):
@@ -518,7 +567,23 @@ def test_cifar10_is_downloaded_extracted_and_checked(cifar_server):
     assert torch.equal(datasets.load("cifar10", n=20), x[:20])  # does not need that file
     with pytest.raises(ValueError, match="data_batch_3.bin: expected md5"):
         datasets.load("cifar10")
+    whole = path.with_name("data_batch_1.bin").stat().st_mtime_ns
     datasets.fetch("cifar10")
+    assert torch.equal(datasets.load("cifar10", n=25), x)
+    assert path.with_name("data_batch_1.bin").stat().st_mtime_ns == whole
+
+    path.with_name("data_batch_2.bin").unlink()
+    with pytest.raises(ValueError, match="expected 5 files of training images.*got 4"):
+        datasets.load("cifar10")
+    datasets.fetch("cifar10")
+    assert len(datasets.load("cifar10")) == 50
+
+    path.with_name("MD5SUMS").write_text("garbled")
+    with pytest.raises(ValueError, match="MD5SUMS: expected a line with the checksum of data_b"):
+        datasets.load("cifar10")
+    path.with_name("data_batch_5.bin").unlink()
+    datasets.fetch("cifar10")
+    assert left_in_cache() == sorted(f"cifar-10/{file}" for file in files)
     assert torch.equal(datasets.load("cifar10", n=25), x)
 
 
@@ -602,80 +667,6 @@ def test_fallback_is_silent_when_it_is_not_needed():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         datasets.load("photos", n=1, fallback="photos-grey")
-
-
-# ---------------------------------------------------------------- folders
-
-
-def write(path, array):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
-
-
-def grey(value, height=6, width=8):
-    return np.full((height, width), value, np.uint8)
-
-
-def test_a_folder_is_sorted_and_its_last_tenth_is_the_test_split(tmp_path):
-    for i in reversed(range(20)):
-        write(tmp_path / f"{i:02}.png", grey(10 * i))
-    (tmp_path / "notes.txt").write_text("no image")
-    train = datasets.load(f"folder:{tmp_path}")
-    test = datasets.load(f"folder:{tmp_path}", "test")
-    assert train.shape == (18, 1, 6, 8)
-    assert torch.allclose(train[:, 0, 0, 0], torch.arange(18) * 10 / 255)
-    assert torch.allclose(test[:, 0, 0, 0], torch.tensor([18, 19]) * 10 / 255)
-    assert datasets.describe(f"folder:{tmp_path}", "test")["count"] == 2
-
-
-def test_a_folder_with_train_and_test(tmp_path):
-    write(tmp_path / "train" / "a.PNG", grey(1))
-    write(tmp_path / "train" / "b.bmp", grey(2))
-    write(tmp_path / "test" / "c.tif", grey(3))
-    assert len(datasets.load(f"folder:{tmp_path}")) == 2
-    assert datasets.load(f"folder:{tmp_path}", "test")[0, 0, 0, 0] == torch.tensor(3 / 255)
-
-
-def test_colour_channels_first_and_grey_joins_colour(tmp_path):
-    colour = np.zeros((6, 8, 3), np.uint8)
-    colour[..., 1] = 255
-    write(tmp_path / "a.png", colour)
-    write(tmp_path / "b.png", grey(51))
-    write(tmp_path / "c.png", np.dstack([colour, grey(0)]))  # transparent
-    write(tmp_path / "d.png", grey(0))
-    x = datasets.load(f"folder:{tmp_path}")
-    assert x.shape == (3, 3, 6, 8)
-    assert x[0, :, 2, 3].tolist() == [0, 1, 0]
-    assert torch.allclose(x[1], torch.tensor(0.2))
-    assert torch.equal(x[2], x[0])
-
-
-def test_sixteen_bits_keep_their_depth(tmp_path):
-    for name, value in (("a.png", 257), ("b.tif", 65535), ("c.png", 0)):
-        write(tmp_path / name, np.full((6, 8), value, np.uint16))
-    x = datasets.load(f"folder:{tmp_path}")
-    assert torch.allclose(x[:, 0, 0, 0], torch.tensor([257 / 65535, 1.0]))
-    assert x.dtype == torch.float32
-
-
-def test_bad_folders_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="expected a folder, got .*nowhere"):
-        datasets.load(f"folder:{tmp_path / 'nowhere'}")
-    with pytest.raises(ValueError, match="expected images .*train split, got none"):
-        datasets.load(f"folder:{tmp_path}")
-    for name in ("a.png", "b.png", "c.png"):
-        write(tmp_path / name, grey(1))
-    write(tmp_path / "b.png", grey(1, height=7))
-    with pytest.raises(ValueError, match=r"b.png: expected 8 x 6 pixels like a.png, got 8 x 7"):
-        datasets.load(f"folder:{tmp_path}")
-    content = (tmp_path / "c.png").read_bytes()
-    (tmp_path / "a.png").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match=r"a.png: expected an image"):
-        datasets.load(f"folder:{tmp_path}")
-    write(tmp_path / "a.tif", np.ones((6, 8), np.float32))
-    (tmp_path / "a.png").unlink()
-    with pytest.raises(ValueError, match=r"a.tif: expected 8 or 16 bits"):
-        datasets.load(f"folder:{tmp_path}", n=1)
 
 
 # ---------------------------------------------------------------- the real Fashion-MNIST

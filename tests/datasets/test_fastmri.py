@@ -229,3 +229,46 @@ def test_without_h5py_the_message_says_what_to_do(folder, monkeypatch):
 def test_a_name_without_a_path_is_refused():
     with pytest.raises(ValueError, match="folder:<path> or fastmri:<path>"):
         datasets.load("fastmri:")
+
+
+def test_files_that_hold_something_else_are_named(tmp_path):
+    for name in ("a.h5", "b.h5", "c.h5"):
+        write(tmp_path / name)
+    (tmp_path / "._b.h5").write_bytes(b"notes of a Mac")
+    (tmp_path / "folder.h5").mkdir()
+    path = tmp_path / "b.h5"
+    assert datasets.describe(f"fastmri:{tmp_path}")["count"] == 6
+
+    with h5py.File(path, "w") as file:
+        file.create_dataset("kspace", data=np.zeros((0, *SIZE), np.complex64))
+        file.create_dataset("reconstruction_esc", data=np.zeros((0, *CROP), np.float32))
+    with pytest.raises(ValueError, match=r"b.h5: expected kspace .* at least one"):
+        datasets.load(f"fastmri:{tmp_path}")
+
+    for group in ("kspace", "reconstruction_esc"):
+        write(path)
+        with h5py.File(path, "a") as file:
+            del file[group]
+            file.create_group(group)
+        with pytest.raises(ValueError, match=r"b.h5: expected (kspace|a dataset)"):
+            datasets.load(f"fastmri:{tmp_path}")
+
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"b.h5: expected an HDF5 file"):
+        datasets.load(f"fastmri:{tmp_path}")
+
+
+def test_corrupt_chunks_are_named(tmp_path):
+    for name in ("a.h5", "b.h5", "c.h5"):
+        write(tmp_path / name)
+    path = tmp_path / "b.h5"
+    data, magnitude, _ = scan()
+    with h5py.File(path, "w") as file:
+        file.create_dataset("kspace", data=data)
+        chunks = file.create_dataset("reconstruction_esc", data=magnitude, compression="gzip")
+        place = chunks.id.get_chunk_info(0).byte_offset
+    content = bytearray(path.read_bytes())
+    content[place : place + 20] = bytes(20)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"b.h5: expected an HDF5 file, got a broken one"):
+        datasets.load(f"fastmri:{tmp_path}")
