@@ -127,7 +127,7 @@ def phase_of_centre(image_size: tuple[int, int]) -> Tensor:
         tensor([[ 1., -1.]], dtype=torch.float64)
     """
     rows, columns = (
-        torch.exp(2j * torch.pi * torch.arange(n, dtype=torch.float64) * (n // 2) / n)
+        torch.exp(2j * torch.pi * torch.arange(n, dtype=torch.float64, device="cpu") * (n // 2) / n)
         for n in image_size
     )
     return rows[:, None] * columns
@@ -160,10 +160,10 @@ class ComplexImageMRI(Operator):
         if not mask.any():
             raise ValueError("expected a mask that samples something, got zeros only")
         self.image_shape = (2, *check_sizes(tuple(mask.shape), "the mask", ranks=(2,)))
-        self.register_buffer("mask", mask, persistent=False)
+        self.mask = Constant(mask)
 
     def measured(self, y: Tensor) -> Tensor:
-        return y * self.mask.to(y)
+        return y * self.mask.like(y)
 
     def A(self, x: Tensor) -> Tensor:
         check_images(x, "x", self.image_shape)
@@ -187,7 +187,7 @@ class ComplexImageMRI(Operator):
         ``B B^T = F^H diag(m) F`` is a complex circulant matrix, and real if ``m(k) = m(-k)``; if it
         is not, it mixes the two channels.
         """
-        mask = torch.fft.ifftshift(self.mask.cpu().double(), dim=PLANE)
+        mask = torch.fft.ifftshift(self.mask.value, dim=PLANE)
         if kind not in ("adjoint", "pinv", "tikhonov") or (mask != negate_frequencies(mask)).any():
             return None
         gain = 1 / (1 + regularisation) if kind == "tikhonov" else 1.0

@@ -85,12 +85,14 @@ def agrees(operator: Operator, physics: object, image_shape: tuple[int, int, int
     A real image with one channel goes into an MRI of complex images with a zero imaginary part.
     """
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(1, *image_shape, generator=generator, dtype=torch.float64)
+    x = torch.randn(1, *image_shape, generator=generator, dtype=torch.float64, device="cpu")
     expected = operator.A(x)
-    if isinstance(operator, RealImageMRI) and not isinstance(physics, Physics):
+    ours = isinstance(physics, Physics)
+    if isinstance(operator, RealImageMRI) and not ours:
         x = torch.cat([x, torch.zeros_like(x)], 1)
     try:
-        seen = ForeignOperator(physics, tuple(x.shape[1:])).A(x)
+        other = physics.operator if ours else ForeignOperator(physics, tuple(x.shape[1:]))
+        seen = other.A(x)
     except ValueError:  # images of this shape do not fit
         return False
     if seen.shape != expected.shape:

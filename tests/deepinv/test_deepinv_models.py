@@ -212,6 +212,9 @@ def test_a_reconstructor_with_physics_of_deepinv():
     y = physics(photos(2, split="test"))
     estimate = lemmse.LEMMSE(photos(6), physics, "pinv", patch_size=3)
     assert torch.equal(ours.Reconstructor(estimate)(y, physics), estimate(y, 0.125))
+    physics.update(mask=1 - mask[None])
+    with pytest.raises(ValueError, match="measures as the model's Inpainting does"):
+        ours.Reconstructor(estimate)(y, physics)
 
 
 def test_a_reconstructor_with_a_network(blur):

@@ -87,6 +87,11 @@ def test_noise_of_inpainting_is_where_theirs_is():
     assert lemmse.MMSE(x, physics).rank == mask.sum()
 
 
+def test_noise_that_is_not_gaussian_is_warned_about():
+    with pytest.warns(UserWarning, match="PoissonNoise"):
+        as_operator(THEIRS.Denoising(THEIRS.PoissonNoise(0.1)), (1, *SIZE))
+
+
 class Squeezed(THEIRS.Denoising):
     """A subclass that measures something else."""
 
