@@ -145,10 +145,13 @@ class OfDamping(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, u: Tensor, damping: Tensor, operator: Operator) -> Tensor:
-        ctx.save_for_backward(u, damping)
-        ctx.operator = operator
+    def forward(u: Tensor, damping: Tensor, operator: Operator) -> Tensor:
         return u.view_as(u)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        *tensors, ctx.operator = inputs
+        ctx.save_for_backward(*tensors)
 
     @staticmethod
     @once_differentiable
