@@ -13,7 +13,7 @@ READY := .venv/.ready
 LAB_READY := .venv/.lab-ready
 endif
 
-.PHONY: help book site pdf wheel test lab bench notebooks preview course course-test environment clean
+.PHONY: help book site pdf wheel test lab bench gpu notebooks preview course course-test environment clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make test        everything that must hold before a change is handed in"
 	@echo "make lab         open the notebooks in Jupyter Lab"
 	@echo "make bench       time the estimator against other implementations"
+	@echo "make gpu         check and time the package on a GPU, 8 minutes; without one, say so"
 	@echo "make notebooks   bring the notebooks into their stored form (setup cell, no outputs)"
 	@echo "make preview NOTEBOOK=notebooks/<part>/<chapter>.ipynb   one chapter, quickly"
 	@echo "make course      the notebooks for a class, without and with solutions, in _build/course"
@@ -58,6 +59,9 @@ lab: environment $(LAB_READY)
 
 bench: environment
 	$(BIN)/python benchmarks/run.py
+
+gpu: environment
+	PYTHONPATH=.:tests $(BIN)/python benchmarks/gpu.py
 
 notebooks: environment
 	$(BIN)/python book/scripts/sync_notebooks.py

@@ -24,6 +24,7 @@ import torch
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils import _pytree as pytree
 from torch.utils._device import DeviceContext
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.backend_registration import (
     _DummyBackendModule,
@@ -41,6 +42,13 @@ ACROSS = {aten.copy_, aten._copy_from, aten.is_same_size}
 
 CPU_ONLY = {aten.histogram, aten._histogramdd_bin_edges, aten._histogramdd_from_bin_cts}
 """Operations that CUDA does not have."""
+
+AT_ONCE = {
+    aten._conj.default: aten.conj_physical.default,
+    aten._neg_view.default: aten.neg.default,
+    aten._efficientzerotensor.default: aten.zeros.default,
+}
+"""What torch would put off, with a mark on the tensor that the CPU's kernels would not see here."""
 
 NOT_FOR_INTEGERS = {
     *(aten.mm, aten.bmm, aten.addmm, aten.baddbmm, aten.mv, aten.addmv, aten.dot, aten.vdot),
@@ -194,13 +202,22 @@ def _dispatch(func, args, kwargs):
             on_shadow = isinstance(args[0], Shadow)
     if _is_shadow(device):
         named["device"] = torch.device("cpu")
-        if func is aten._efficientzerotensor.default:  # zeros without memory, but there is some
-            func = aten.zeros.default
-    result = func(*plain, **named)
-    for t in shadows.values():
-        if t.numbers.shape != t.shape:
-            raise NotImplementedError(f"{func} changed the shape of a tensor in place")
+    result = AT_ONCE.get(func, func)(*plain, **named) if on_shadow else func(*plain, **named)
+    if shadows and torch.Tag.inplace_view in func.tags:
+        with no_dispatch(), _meta():  # the shadow's own shape, which no computation sees
+            func(*args, **kwargs)
     return _map(placed, result) if on_shadow else result
+
+
+@contextmanager
+def _meta() -> Iterator[None]:
+    """Inside, operations compute shapes only."""
+    before = torch._C._meta_in_tls_dispatch_include()
+    torch._C._set_meta_in_tls_dispatch_include(True)
+    try:
+        yield
+    finally:
+        torch._C._set_meta_in_tls_dispatch_include(before)
 
 
 def _check(func, args, kwargs, shadows) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urljoin
 
-import pooch
 import requests
 from tqdm.auto import tqdm
 
@@ -25,7 +24,12 @@ PIECE = 1 << 16  # bytes
 
 def cache_folder() -> Path:
     """Where downloads are kept: $LEMMSE_CACHE, else the cache folder of the operating system."""
-    return Path(os.environ.get("LEMMSE_CACHE") or pooch.os_cache("lemmse")).expanduser()
+    folder = os.environ.get("LEMMSE_CACHE")
+    if not folder:
+        import pooch  # here: GPU machines without it can use the data sets that are made up
+
+        folder = pooch.os_cache("lemmse")
+    return Path(folder).expanduser()
 
 
 def obstacle(name: str) -> str | None:
@@ -79,6 +83,8 @@ def download(name: str, file: str, md5: str, target: Path) -> None:
         ConnectionError: the file did not come through, after `ATTEMPTS` attempts.
         ValueError: what came has another checksum.
     """
+    import pooch
+
     pooch.retrieve(
         urljoin(ADDRESSES[name], file),
         known_hash=f"md5:{md5}",
