@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..operators import Operator
+from ..operators.checks import check_positive_integers
 from .network import Network
 from .state import Record, State, recorded, spread, start
 from .stopping import Rule
@@ -155,8 +156,7 @@ def _flow_step(state: State, step: Tensor) -> Tensor:
 def _integrate(
     move, network, A, y, step, iterations, stop, truth, record, keep_outputs, progress
 ) -> Descent:
-    if iterations < 1:
-        raise ValueError(f"iterations: expected at least 1, got {iterations}")
+    check_positive_integers(iterations=iterations)
     steps, squeeze = _steps(step, network)
     state = start(network, A, y, steps)
     if truth is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..operators.checks import check_finite, describe
 from .forward import Forward
 from .network import Network
 
@@ -83,6 +84,7 @@ def start(network: Network, A, y: Tensor, step: Tensor) -> State:
         ValueError: y does not fit.
     """
     forward, output = Forward(A), network.output()[:, None]
+    forward.check(output)
     measured = forward(output)
     trials = step.shape[1]
     y = spread("y", y, measured, trials)
@@ -110,9 +112,12 @@ def spread(name: str, value: Tensor, like: Tensor, trials: int) -> Tensor:
         trials: how many.
 
     Raises:
-        ValueError: another shape.
+        ValueError: no tensor, another shape, or NaN or infinity.
     """
     runs, _, *shape = like.shape
+    if not torch.is_tensor(value):
+        raise ValueError(f"{name}: expected a tensor, got {describe(value)}")
+    check_finite(value, name)
     leading = list(value.shape[: value.ndim - len(shape)])
     fits = list(value.shape[len(leading) :]) == shape
     if not fits or leading not in ([], [runs], [runs, trials]):

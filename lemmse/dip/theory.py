@@ -10,10 +10,12 @@ book proves it. What is *exact* here is computed in float64 from formulas that h
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
+from ..operators.checks import as_numbers, check_finite, describe
 from .network import Network
 
 RANK_TOLERANCE = 1e-10
@@ -165,7 +167,8 @@ def constants(
         samples: points for each of them; 0: none, they are NaN.
 
     Raises:
-        ValueError: shapes that do not fit, or A = 0.
+        ValueError: shapes that do not fit, NaN or infinity in A, y, truth or step, A = 0, or
+            samples that are no integer of at least 0.
 
     Example:
         >>> from lemmse.dip import TwoLayer
@@ -179,6 +182,9 @@ def constants(
     start = network.output().flatten(1)
     runs = len(start)
     A, y = _checked(A, y, start)
+    truth = None if truth is None else _checked_vectors("truth", truth, start)
+    if isinstance(samples, bool) or not isinstance(samples, Integral) or samples < 0:
+        raise ValueError(f"samples: expected an integer of at least 0, got {samples!r}")
     left, values, _ = torch.linalg.svd(A, full_matrices=False)
     norm_A = values[:, 0]
     if not bool((norm_A > 0).all()):
@@ -195,9 +201,7 @@ def constants(
     R = sigma_0 / (2 * lipschitz)
     bound_J = torch.minimum(norm_J0 + sigma_0 / 2, network.bound())
     L = norm_A**2 * bound_J**2 + norm_A * lipschitz * residual
-    steps = 1 / L if step is None else torch.as_tensor(step, dtype=torch.float64).expand(runs)
-    if bool((steps < 0).any()):
-        raise ValueError(f"step: expected positive numbers, or 0 for the flow, got {step}")
+    steps = 1 / L if step is None else _checked_steps(step, runs)
     nu = torch.where(steps * L >= 2, torch.inf, 1 / (1 - steps * L / 2))
     mu = (sigma_A * sigma_0 / 2).square()
     flow = steps == 0
@@ -237,6 +241,10 @@ def _checked(A: Tensor, y: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
         what = tuple(A.shape) if torch.is_tensor(A) else type(A).__name__
         raise ValueError(f"A: expected a matrix (m, {n}) or ({runs}, m, {n}), got {what}")
     m = A.shape[-2]
+    check_finite(A, "A")
+    if not torch.is_tensor(y):
+        raise ValueError(f"y: expected a tensor, got {describe(y)}")
+    check_finite(y, "y")
     if y.shape not in ((m,), (runs, m)) or (A.ndim == 3 and len(A) != runs):
         raise ValueError(
             f"expected y ({m},) or ({runs}, {m}) and as many matrices as runs, "
@@ -244,6 +252,25 @@ def _checked(A: Tensor, y: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
         )
     A, y = A.to(start), y.to(start)
     return A.expand(runs, m, n), y.expand(runs, m)
+
+
+def _checked_vectors(name: str, value: Tensor, start: Tensor) -> Tensor:
+    """One vector for all runs, or one for each, like the images at the start, (runs, n)."""
+    runs, n = start.shape
+    if not torch.is_tensor(value) or value.shape not in ((n,), (runs, n)):
+        raise ValueError(f"{name}: expected ({n},) or ({runs}, {n}), got {describe(value)}")
+    check_finite(value, name)
+    return value.to(start).expand_as(start)
+
+
+def _checked_steps(step: float | Tensor, runs: int) -> Tensor:
+    """The steps as (runs,), in float64."""
+    steps = as_numbers(step)
+    if steps is None or steps.is_complex() or steps.shape not in ((), (1,), (runs,)):
+        raise ValueError(f"step: expected a number or ({runs},), got {describe(step)}")
+    if not bool(((steps >= 0) & steps.isfinite()).all()):
+        raise ValueError(f"step: expected positive numbers, or 0 for the flow, got {step}")
+    return steps.to(torch.float64).expand(runs)
 
 
 def _extremes(gram: Tensor) -> tuple[Tensor, Tensor]:
@@ -264,8 +291,6 @@ def _sampled(
     """
     nothing = torch.full_like(residual, torch.nan)
     lipschitz, injectivity, smoothness = nothing, nothing, nothing
-    if truth is not None:
-        truth = truth.to(start).expand_as(start)
     theta_0 = network.start[:, None]
     one = (-1,) + (1,) * (theta_0.ndim - 1)
     radius = 2 * residual / (sigma_A * sigma_0)

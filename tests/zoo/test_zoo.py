@@ -230,3 +230,14 @@ def test_shipped_results_are_those_of_the_shipped_weights(name):
     expected = results[name]["psnr"]["test"]["0.2"]["network_truth"][:4]
     again = comparison.psnr(output, x).tolist()
     assert again == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("name", [None, 3, "", "photos", ["photos/denoising/unet-p5"]])
+def test_a_model_that_is_no_name_is_refused(name):
+    with pytest.raises(ValueError, match="model"):
+        zoo.load(name)
+
+
+def test_a_spec_of_an_unknown_data_set_is_refused():
+    with pytest.raises(ValueError, match="data set: expected one of"):
+        Spec("nowhere", "denoising")
