@@ -6,6 +6,7 @@ prints every case that disagrees; `test_fuzz.py` runs some fixed ones.
 """
 
 import argparse
+import contextlib
 import math
 import random
 import time
@@ -146,6 +147,17 @@ def call(estimate, y, sigma):
     return {k: getattr(posterior, k) for k in ("mean", "variance", "log_density", "weight")}
 
 
+def gradients(estimate, y, levels):
+    """Of a sum over the estimate and of the log-density, in y and in the noise levels."""
+    leaves = y.detach().clone().requires_grad_(), levels.clone().requires_grad_()
+    posterior = getattr(estimate, "posterior", None)
+    log_density = posterior(*leaves).log_density if posterior else estimate.log_density(*leaves)
+    found = {}
+    for name, value in {"estimate": estimate(*leaves), "log-density": log_density}.items():
+        found[name, "y"], found[name, "sigma"] = torch.autograd.grad(value.sum(), leaves)
+    return found
+
+
 def complaints(c):
     """What is wrong with the answers of a case: a list, empty if all is well."""
     if not c["y"].isfinite().all():
@@ -158,15 +170,25 @@ def complaints(c):
     y = c["y"].to(torch.complex128 if c["y"].is_complex() else torch.float64)
     wanted = call(exact, y, torch.tensor(c["levels"], dtype=torch.float64))
     sigma = SIGMAS[c["sigma"]](c["levels"])
-    mode = MODES.get(c["mode"], MODES["no gradients"])
+    mode = MODES.get(c["mode"], contextlib.nullcontext)
     estimate = build(c["estimator"], c["x"], *arguments, c["dtype"])
     with mode():
         if c["built inside"]:
             estimate = build(c["estimator"], c["x"], *arguments, c["dtype"])
         found = call(estimate, c["y"], sigma)
+    levels = torch.tensor(c["levels"], dtype=torch.float64)
+    slopes = {}
+    # With little noise, gradients jump from key to key; in half precision they are rounded to it.
+    single = c["y"].dtype.itemsize >= 4 and c["mode"] not in ("inference", "no gradients")
+    if single and min(c["levels"]) >= 0.05 * c["unit"]:
+        slopes = gradients(exact, y, levels)
+        with mode():
+            rounded = gradients(estimate, c["y"], levels)
     spread = (c["x"].max() - c["x"].min()).item()
     largest = c["x"].abs().max().item()
     skipped = c["options"].get("tolerance", 0)
+    # The keys of an index are rounded to float32 once and for all.
+    rounding = 1e-6 * c["unit"] / min(c["levels"])
     # One rounding of the answer, what skipping may take, and 1e-4 of the range of the images
     # (1e-3 at noise levels below a hundredth of them, as the tests of exactness allow).
     share = 1e-4 if min(c["levels"]) >= 0.01 * c["unit"] else 1e-3
@@ -182,13 +204,20 @@ def complaints(c):
             wrong.append(f"{field} not finite")
             continue
         error = (value.double() - reference).abs()
-        limit = bound.get(field, 5e-3 + skipped + 1e-5 * reference.abs())
+        limit = bound.get(field, 5e-3 + rounding + skipped + 1e-5 * reference.abs())
         if (error > limit).any():
             wrong.append(
                 f"{field} off by {error.max():.2e}, allowed {torch.as_tensor(limit).max():.2e}"
             )
         if field == "variance" and (value < 0).any():
             wrong.append("negative variance")
+    for name, reference in slopes.items():
+        error = (rounded[name] - reference).abs().max()
+        # Relative to the largest one, and to the terms that cancel in it.
+        terms = spread * (c["x"][0].numel() if name[1] == "sigma" else 1) / min(c["levels"])
+        size = reference.abs().max() + (terms if name[0] == "estimate" else 1 / min(c["levels"]))
+        if not error <= (2e-3 + 10 * skipped) * size:
+            wrong.append(f"gradient {name} off by {error:.2e}, of {size:.2e}")
     return wrong
 
 
