@@ -68,6 +68,8 @@ class Patchwise(WeightedAverage):
         for start in range(0, len(self.images), step):
             part = slice(start, start + step)
             patches = extract(self._seen[part], self.patch_size, None if whole else locations)
+            if group.matrix is not None:  # the centre has digits that float32 would round off
+                patches = patches.to(precise(patches.device))
             values = self.images[part].flatten(2).mT
             sources = self.image_ids[part, None] * pixels + locations
             yield Keys(

@@ -507,6 +507,16 @@ def test_float64_on_request(path):
     assert (result[0] - reference(y[0], 0.1)[0]).abs().max() < 1e-12
 
 
+@pytest.mark.parametrize("estimator", [lemmse.LEMMSE, lemmse.LocalMMSE])
+def test_whitening_keeps_the_digits_of_images_far_from_zero(estimator):
+    """A matrix that is the identity whitens, and centres; without it nothing is whitened."""
+    images = 2e7 + 6e4 * torch.rand(3, 1, 5, 6, generator=generator())
+    y = images[:2].double() + 600 * torch.randn(2, 1, 5, 6, generator=generator(1)).double()
+    plain = estimator(images, patch_size=3, dtype=torch.float64).posterior(y, 600.0)
+    eye = estimator(images, None, torch.eye(30), patch_size=3).posterior(y, 600.0)
+    torch.testing.assert_close(eye.log_density, plain.log_density, rtol=0, atol=2e-3)
+
+
 def test_memory_budget_decides_between_index_and_stream():
     images = lemmse.datasets.load("photos-grey", n=32)
     y = images[:1] + 0.1 * torch.randn(1, 1, 32, 32, generator=generator())
