@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from variety import ESTIMATORS, PROBLEMS, answers, build, generator, images, measurement
 
 import lemmse
@@ -65,6 +67,24 @@ def test_the_range_of_noise_levels_goes_with_the_data(name, scale):
     for sigma in (1e-13, 1e13):
         with pytest.raises(ValueError, match="expected sigma"):
             estimate(y, sigma * scale)
+
+
+@EVERY
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    power=st.integers(-8, 8), offset=st.floats(-300, 300), sigma=st.floats(0.05, 2),
+    seed=st.integers(0, 50),
+)  # fmt: skip
+def test_units_and_offsets_of_images_are_a_convention(name, power, offset, sigma, seed):
+    """Denoising c x + b in units of c is denoising x: no constant of the code has a unit."""
+    unit = 2.0**power
+    x = images(dtype=torch.float64)
+    y = measurement(dtype=torch.float64) + 0.1 * torch.rand(1, generator=generator(seed)).double()
+    wanted = build(name, x=x)(y, sigma)
+    moved = build(name, x=unit * (x + offset))(unit * (y + offset), unit * sigma)
+    torch.testing.assert_close(moved / unit - offset, wanted, rtol=0, atol=1e-4)
 
 
 @EVERY
