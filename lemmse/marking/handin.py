@@ -33,7 +33,7 @@ class Mark:
         exercise: "7.2".
         result: one of ``RESULTS``.
         text: the answer in words.
-        failed: the name of the property that fails, or of the error; None if there is none.
+        failed: the property that fails, or what stopped the function or its cell; None if right.
     """
 
     exercise: str
@@ -89,13 +89,12 @@ def mark_notebook(
                     marks.setdefault(number, _stopped("error", number, last["text"]))
         if last["event"] == "end" or stop.is_set():
             break
-        result = "timeout" if last["event"] == "late" else "error"
         if current is None or time.monotonic() >= end:
             for number in wanted:
-                marks.setdefault(number, _stopped(result, number, last["text"]))
+                marks.setdefault(number, _stopped(last["event"], number, last["text"]))
             break
         for number in asked[current]:
-            marks[number] = _stopped(result, number, last["text"])
+            marks[number] = _stopped(last["event"], number, last["text"])
         skip.add(current)
     missing = "the cell with its check was not found or did not come to it"
     return [
@@ -106,15 +105,23 @@ def mark_notebook(
 
 def _judged(event: dict) -> Mark:
     """The mark for a check's answer: a function that cannot run, or does not end, is no answer."""
-    other = {RUNS: "error", FINISHES: "timeout"}
-    result = other.get(event["failed"], event["status"])
-    return Mark(event["number"], result, event["text"], event["failed"])
+    number, text, failed = event["number"], event["text"], event["failed"]
+    if failed == FINISHES:
+        return Mark(number, "timeout", text, "the function does not end")
+    if failed == RUNS:
+        raised = re.search(r"It raised (\w+)", text)
+        what = f"{raised.group(1)} in the function" if raised else "the function takes other inputs"
+        return Mark(number, "error", text, what)
+    return Mark(number, event["status"], text, failed)
 
 
-def _stopped(result: str, number: str, text: str) -> Mark:
+def _stopped(kind: str, number: str, text: str) -> Mark:
     """The mark of an exercise whose cell did not come to its check."""
-    name = text.partition(":")[0]
-    return Mark(number, result, f"Exercise {number}: the cell stopped. {text}", name)
+    what = {"late": "the cell does not end", "died": "the process died"}.get(
+        kind, f"{text.partition(':')[0]} in the cell"
+    )
+    result = "timeout" if kind == "late" else "error"
+    return Mark(number, result, f"Exercise {number}: the cell stopped. {text}.", what)
 
 
 def _events(cells, secret, limits, skip, end, stop) -> Iterator[dict]:

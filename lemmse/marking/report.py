@@ -65,13 +65,13 @@ def _mistakes(number: str, found: list[tuple[str, Mark]]) -> list[str]:
     """The mistakes in one exercise, the most frequent first."""
     who = defaultdict(list)
     for student, mark in found:
-        if mark.failed:
+        if mark.failed is not None:
             who[mark.result, mark.failed].append(student)
     if not who:
         return []
     lines = ["", f"### {number} {EXERCISES[number].title}", ""]
     for (result, failed), students in sorted(who.items(), key=lambda item: -len(item[1])):
-        said = failed if result == "error" and " " not in failed else f"fails: {failed}"
+        said = f"not one that {failed}" if result == "wrong" else failed
         hint = EXERCISES[number].hint_of(failed)
         lines.append(f"- {len(students)} {result}, {said} ({', '.join(students)})")
         lines += [f"  *Hint given:* {hint}"] * bool(hint)
