@@ -38,7 +38,7 @@ def move_living():
 
 
 def move_every_control(explorers):
-    """Move every slider to its end and back; print how long each frame takes.
+    """Move every slider to its end and back; print what each frame costs.
 
     Raises:
         AssertionError: a function that fails, or draws another picture than before.
@@ -53,11 +53,11 @@ def move_every_control(explorers):
 
 def compare(explorer, position):
     """Draw the frame at a position once more, past the explorer's memory."""
-    before, start = explorer.frame(position), time.perf_counter()
+    before, start = explorer.frame(position), time.process_time()
     after = explorer.draw(position)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     same = before.image.size == after.image.size
     levels = [np.asarray(frame.image, dtype=float) for frame in (before, after)]
     distance = np.abs(levels[0] - levels[1]).mean() if same else 255.0
-    print(f"{explorer.title}: {position} in {seconds:.2f} s, moved by {distance:.2f}")
+    print(f"{explorer.title}: {position} took {seconds:.2f} s, moved by {distance:.2f}")
     assert distance <= SAME, f"{explorer.title}: {position} is another picture after the last cell"
