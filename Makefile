@@ -10,7 +10,6 @@ PYTHON3 ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 p
 
 ifeq ($(VENV),.venv)
 READY := .venv/.ready
-LAB_READY := .venv/.lab-ready
 endif
 
 .PHONY: help book site pdf wheel test lab bench gpu notebooks preview course course-test environment clean
@@ -23,7 +22,8 @@ help:
 	@echo "make pdf         the book as one PDF (needs Chromium)"
 	@echo "make wheel       the package with its trained networks as one file"
 	@echo "make test        everything that must hold before a change is handed in"
-	@echo "make lab         open the notebooks in Jupyter Lab"
+	@echo "make lab         open the chapters in Jupyter Lab (copies in _build/lab, yours to change)"
+	@echo "make lab SOLUTIONS=1   the same with the solutions, in _build/lab-solutions"
 	@echo "make bench       time the estimator against other implementations"
 	@echo "make gpu         check and time the package on a GPU, 8 minutes; without one, say so"
 	@echo "make notebooks   bring the notebooks into their stored form (setup cell, no outputs)"
@@ -54,8 +54,8 @@ test: environment
 	$(BIN)/python book/scripts/build_book.py --strict
 	$(BIN)/python -m pytest -m "book or fresh_environment"
 
-lab: environment $(LAB_READY)
-	$(BIN)/python -m jupyter lab notebooks
+lab: environment
+	$(BIN)/python book/scripts/open_lab.py $(if $(SOLUTIONS),--solutions)
 
 bench: environment
 	$(BIN)/python benchmarks/run.py
@@ -70,11 +70,11 @@ notebooks: environment
 preview: environment
 	$(BIN)/python book/scripts/preview_chapter.py $(NOTEBOOK)
 
-course: environment
+course: wheel
 	$(BIN)/python book/scripts/execute_notebooks.py
 	$(BIN)/python book/scripts/make_course.py
 
-course-test: environment
+course-test: wheel
 	$(BIN)/python book/scripts/execute_notebooks.py
 	$(BIN)/python book/scripts/make_course.py --execute
 
@@ -87,10 +87,6 @@ environment: $(READY)
 	.venv/bin/python -m pip install --quiet --requirement requirements.txt
 	.venv/bin/python -m pip install --quiet --no-deps --requirement requirements-no-deps.txt
 	.venv/bin/python -m pip install --quiet --no-deps --editable .
-	touch $@
-
-.venv/.lab-ready: .venv/.ready pyproject.toml
-	.venv/bin/python -m pip install --quiet --constraint requirements.txt --editable '.[lab]'
 	touch $@
 
 clean:

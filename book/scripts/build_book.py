@@ -23,7 +23,9 @@ import yaml
 from address import install_lines, repository_url
 from draft_pages import draft
 from execute_notebooks import executed_copy, has_changed
+from lab_copies import lab_files
 from sync_notebooks import ROOT, notebook_paths
+from write_files import write_changed
 
 BUILD = ROOT / "_build"
 INDEX = BUILD / "html" / "index.html"
@@ -65,21 +67,6 @@ def gather(config, toc, notebooks):
     return sources
 
 
-def write_changed(sources, folder):
-    """Make `folder` hold exactly `sources`; return the names of the files that differed."""
-    changed = []
-    for name, content in sources.items():
-        file = folder / name
-        if not file.exists() or file.read_bytes() != content:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
-            changed.append(name)
-    for file in folder.rglob("*"):
-        if file.is_file() and file.relative_to(folder).as_posix() not in sources:
-            file.unlink()
-    return changed
-
-
 def jupyter_book(sources, output, strict=False):
     """Run Jupyter Book over `sources`; the pages go to output/_build/html. Its exit status."""
     folder = output / "_build" / "source"
@@ -96,6 +83,14 @@ def jupyter_book(sources, output, strict=False):
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
     # What Sphinx complains about goes to stderr; stdout holds a banner only.
     return subprocess.run(command, env=environ, stdout=subprocess.DEVNULL, check=False).returncode
+
+
+def plain_copies(notebooks):
+    """The plain copies that lie beside the pages, once all chapters are executed."""
+    if not all(executed_copy(path).exists() for path in notebooks):
+        return {}
+    files, _ = lab_files("student", notebooks)
+    return {f"copies/lab/{name}": content for name, content in files.items()}
 
 
 def unready(notebooks):
@@ -121,7 +116,10 @@ def main():
         print("every chapter must be executed: book/scripts/execute_notebooks.py", file=sys.stderr)
         return 1
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    sources = gather(book_config(repository_url()), toc, notebooks)
+    config, copies = book_config(repository_url()), plain_copies(notebooks)
+    if copies:
+        config["sphinx"]["config"]["html_extra_path"] = ["copies"]
+    sources = gather(config, toc, notebooks) | copies
     print(f"building the pages of {len(notebooks)} chapters", flush=True)
     status = jupyter_book(sources, ROOT, options.strict)
     if status == 0:

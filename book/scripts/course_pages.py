@@ -3,19 +3,26 @@
 import re
 from pathlib import Path
 
+from address import install_source
+
 TEMPLATES = Path(__file__).parent / "course"
-FOLDER = """
-In the place of `{source}` put the folder that holds the book, or the file `lemmse-...whl` that came
-with these notebooks.
+COLAB = """\
+Then upload `{wheel}` with the folder symbol on the left: the first cell of the
+notebook installs it.
 """
 
 
-def readme(copy, chapters, url):
-    """README.md of a copy; `url` is the public address of the project, if it has one."""
-    source = f'"git+{url}"' if url else "<folder>"
+def readme(copy, chapters, url, wheel):
+    """README.md of a copy; `url` is the public address of the project, if it has one.
+
+    Without an address the package comes as the file `wheel` in the folder of the copy.
+    """
+    source = f'"{install_source(url)}"' if url else wheel
     text = (TEMPLATES / f"{copy}.md").read_text(encoding="utf-8")
-    where = "" if url else FOLDER.format(source=source)
-    return text.format(source=source, where=where, contents=contents(chapters)).rstrip() + "\n"
+    where = "" if url else f"`{wheel}` lies beside this file.\n"
+    colab = COLAB.format(wheel=wheel) if not url else "Its first cell installs the package.\n"
+    filled = {"source": source, "where": where, "colab": colab, "contents": contents(chapters)}
+    return text.format(**filled).rstrip() + "\n"
 
 
 def contents(chapters):

@@ -20,16 +20,37 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from build_book import write_changed
+from address import repository_url, wheel_name
 from course_pages import exercise_list, readme
 from execute_notebooks import CELL_SECONDS, WORKERS, executed_copy, has_changed
 from lemmse.exercises import EXERCISES
 from plain_markdown import Bibliography, Book, Converter, Piece
-from sync_notebooks import NOTEBOOK_METADATA, ROOT, notebook_paths, repository_url
+from sync_notebooks import (
+    NOTEBOOK_METADATA,
+    ROOT,
+    SETUP_CELL,
+    notebook_paths,
+    setup_source,
+)
+from write_files import write_changed
 
 COURSE = ROOT / "_build" / "course"
 COPIES = ("student", "instructor")
 NOTATION = "book/notation.md"
+WHEEL = wheel_name()
+FIND_WHEEL = f"""\
+from pathlib import Path
+
+    wheels = [w for up in (".", "..") for w in Path(up).glob("lemmse-*.whl")]
+    if not wheels:
+        raise ImportError(
+            "lemmse is not installed here. Its file {WHEEL} comes\\n"
+            "with the notebooks: put it beside this one, and run this cell again.\\n"
+            "On Colab: the folder symbol on the left, then the first button above\\n"
+            "the list of files, uploads it."
+        ) from error
+    %pip install --quiet {{wheels[0]}}
+    import lemmse"""
 HIDDEN_SOURCE = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 HIDDEN_OUTPUTS = {"hide-output", "hide-cell", "remove-output", "remove-cell"}
 
@@ -91,22 +112,36 @@ class Course:
     unresolved: list[str]
 
 
-def read_course(paths, values):
-    """The notebooks at `paths` as a course, with the glued numbers `values`."""
+def student_setup(url):
+    """The setup cell of the copies: without an address it installs the wheel that lies beside."""
+    if url:
+        return setup_source(url)
+    find = {"or_install": " or install it", "as_error": " as error", "when_missing": FIND_WHEEL}
+    return SETUP_CELL.format(**find)
+
+
+def read_course(paths, values, notices=None):
+    """The notebooks at `paths` as a course, with the glued numbers `values`.
+
+    `notices` holds a text for a path, to stand below the title of that chapter.
+    """
     notebooks = {path.relative_to(ROOT).as_posix(): path for path in paths}
     pages = {name: name.removeprefix("notebooks/") for name in notebooks}
     pages[NOTATION] = "notation.md"
     book = Book(pages, Bibliography(ROOT / "book" / "references.bib"), values)
     for _ in range(2):  # the first round finds the labels, the second one uses them
         book.unresolved.clear()
-        chapters = [read_chapter(book, name, path) for name, path in notebooks.items()]
+        chapters = [
+            read_chapter(book, name, path, (notices or {}).get(path))
+            for name, path in notebooks.items()
+        ]
         notation = Converter(book, NOTATION)
         pieces = notation.convert((ROOT / NOTATION).read_text(encoding="utf-8"))
     text = "\n\n".join([*(piece.source for piece in pieces), notation.references()])
     return Course(chapters, text.rstrip() + "\n", book.labels, sorted(set(book.unresolved)))
 
 
-def read_chapter(book, name, path):
+def read_chapter(book, name, path, notice=None):
     """One notebook of the book as a chapter of the course."""
     number = int(path.name[:2])
     converter, cells = Converter(book, name, number), []
@@ -119,6 +154,8 @@ def read_chapter(book, name, path):
             cells += [markdown_cell(*arguments) for arguments in zip(ids, pieces, strict=True)]
     start = cells[0][1].source.removeprefix("# ")
     cells[0][1].source, title = f"# {number}. {start}", start.partition("\n")[0]
+    if notice:
+        cells.insert(1, markdown_cell("notice", Piece("text", notice)))
     if converter.cited:
         cells.append(markdown_cell("references", Piece("text", converter.references())))
     return Chapter(number, title, book.pages[name], tuple(cells), converter.exercises)
@@ -130,7 +167,8 @@ def code_cells(cell, converter):
     hidden = {"source_hidden": HIDDEN_SOURCE, "outputs_hidden": HIDDEN_OUTPUTS}
     jupyter = {name: True for name, those in hidden.items() if tags & those}
     metadata = ({"jupyter": jupyter} if jupyter else {}) | part_metadata(part, tags & {"setup"})
-    cells = [(part, nbformat.v4.new_code_cell(cell.source, id=cell.id, metadata=metadata))]
+    source = student_setup(repository_url()) if "setup" in tags else cell.source
+    cells = [(part, nbformat.v4.new_code_cell(source, id=cell.id, metadata=metadata))]
     figure = cell.metadata.get("mystnb", {}).get("figure")
     if figure:
         caption = Piece(part, converter.caption(figure))
@@ -153,13 +191,19 @@ def part_metadata(part, tags=()):
 
 def course_files(copy, course):
     """The files of a copy: relative path -> bytes."""
-    readme_text = readme(copy, course.chapters, repository_url())
+    readme_text = readme(copy, course.chapters, repository_url(), WHEEL)
     texts = {"README.md": readme_text, "notation.md": course.notation}
     if copy == "instructor":
         texts["exercises.md"] = exercise_list(course.chapters, EXERCISES)
     for chapter in course.chapters:
         texts[chapter.path] = nbformat.writes(chapter.notebook(copy)) + "\n"
     return {name: text.encode() for name, text in texts.items()}
+
+
+def package_file():
+    """The wheel that goes with the copies of a project without an address, as {name: bytes}."""
+    wheel = ROOT / "_build" / WHEEL
+    return {} if repository_url() or not wheel.exists() else {WHEEL: wheel.read_bytes()}
 
 
 def run(notebook, environment):
@@ -214,7 +258,7 @@ def write(folder):
     course = read_course(paths, glued_values(paths))
     if not course.unresolved:
         for copy in COPIES:
-            write_changed(course_files(copy, course), folder / copy)
+            write_changed(course_files(copy, course) | package_file(), folder / copy)
             print(f"{copy} copy: {folder / copy}")
     return course.unresolved
 

@@ -11,7 +11,7 @@ import yaml
 from bs4 import BeautifulSoup
 
 from build_book import book_config, gather, jupyter_book
-from sync_notebooks import NOTEBOOK_METADATA, ROOT, repository_url
+from sync_notebooks import NOTEBOOK_METADATA, ROOT, notebook_paths, repository_url
 
 pytestmark = pytest.mark.book
 
@@ -186,19 +186,34 @@ def test_buttons_agree_with_the_repository_url(page):
         assert outside == []
 
 
-def test_with_an_address_the_buttons_lead_to_the_notebook_in_the_repository(tmp_path):
+def test_the_download_button_gives_the_plain_copy():
+    for path in notebook_paths():
+        name = path.relative_to(ROOT / "notebooks").as_posix()
+        page = HTML / "notebooks" / path.relative_to(ROOT / "notebooks").with_suffix(".html")
+        (button,) = soup(page).select(".btn-download-source-button")
+        copy = target(page, button["href"])
+        assert copy == (HTML / "lab" / name).resolve()
+        assert "{glue" not in copy.read_text(encoding="utf-8")
+
+
+def test_with_an_address_the_buttons_lead_to_the_plain_copy(tmp_path):
     name = "notebooks/1-part/01-chapter"
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_markdown_cell("# A chapter")], metadata=NOTEBOOK_METADATA
     )
     part = {"caption": "Part", "numbered": True, "chapters": [{"file": name}]}
     toc = {"format": "jb-book", "root": "book/bibliography", "parts": [part]}
-    sources = gather(book_config(ADDRESS), toc, [])
+    config, copy = book_config(ADDRESS), "1-part/01-chapter.ipynb"
+    config["sphinx"]["config"]["html_extra_path"] = ["copies"]
+    sources = gather(config, toc, [])
     sources[f"{name}.ipynb"] = nbformat.writes(notebook).encode()
+    sources[f"copies/lab/{copy}"] = sources[f"{name}.ipynb"]
     assert jupyter_book(sources, tmp_path) == 0
     links = header_links(tmp_path / "_build" / "html" / f"{name}.html")
-    colab = f"https://colab.research.google.com/github/someone/something/blob/main/{name}.ipynb"
-    assert colab in links
+    colab = "https://colab.research.google.com/github/someone/something/blob/notebooks/"
+    assert f"{colab}{copy}" in links
+    assert f"../../lab/{copy}" in links
+    assert (tmp_path / "_build" / "html" / "lab" / copy).is_file()
     assert ADDRESS in links
     assert any(link.startswith(f"{ADDRESS}/issues/new") for link in links)
 

@@ -2,16 +2,25 @@
 
 import ast
 import re
-import symtable
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from cell_names import reads_and_binds, statements
 
 import make_course
 from course_pages import escape
 from lemmse.exercises import EXERCISES
-from make_course import COPIES, course_files, execute, judge, read_course, write
+from make_course import (
+    COPIES,
+    WHEEL,
+    course_files,
+    execute,
+    judge,
+    read_course,
+    student_setup,
+    write,
+)
 from plain_markdown import Bibliography, Book, Converter
 from sync_notebooks import ROOT, is_setup, notebook_paths
 
@@ -59,7 +68,9 @@ every_copy = pytest.mark.parametrize("copy", COPIES)
 
 
 def code(notebook):
-    return [(cell.id, cell.source) for cell in notebook.cells if cell.cell_type == "code"]
+    """The code cells but the setup cell, which is the copies' own."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and not is_setup(cell)]
+    return [(cell.id, cell.source) for cell in cells]
 
 
 def markdown(name, content):
@@ -94,7 +105,8 @@ def test_the_instructor_copy_has_all_code_of_the_book(path, copies):
 
 @every_chapter
 def test_the_student_copy_lacks_the_code_of_the_solutions_and_no_other(path, copies):
-    kept = [(cell.id, cell.source) for part, cell in parts(path) if part != "solution"]
+    taken = [cell.id for part, cell in parts(path) if part == "solution"]
+    kept = [c for c in code(nbformat.read(path, as_version=4)) if c[0] not in taken]
     assert code(copies["student"][name_of(path)]) == kept
 
 
@@ -180,6 +192,35 @@ def test_the_readme_lists_every_chapter(copy, course):
         assert all(number in readme for number in chapter.exercises)
 
 
+def test_students_are_told_what_students_can_do(course):
+    files = course_files("student", course)
+    readme = files["README.md"].decode()
+    assert f"pip install {WHEEL} " in readme
+    first = nbformat.reads(files[QUICKEST].decode(), as_version=4)
+    (setup,) = [cell.source for cell in first.cells if is_setup(cell)]
+    assert "lemmse-*.whl" in setup
+    for text in (readme, setup):
+        assert "make " not in text
+        assert "<folder>" not in text
+
+
+def test_with_an_address_the_copies_install_from_it(monkeypatch):
+    url = "https://github.com/someone/something"
+    assert f"git+{url}" in student_setup(url)
+    assert "whl" not in student_setup(url)
+    monkeypatch.setattr(make_course, "repository_url", lambda: url)
+    readme = course_files("student", read_course(PATHS[:1], AnyValue()))["README.md"].decode()
+    assert f"git+{url}" in readme
+    assert "whl" not in readme
+
+
+def test_a_notice_stands_below_the_title():
+    course = read_course(PATHS[:1], AnyValue(), {PATHS[0]: "Mind this."})
+    cells = course.chapters[0].notebook("student").cells
+    assert cells[0].source.startswith("# 1. ")
+    assert cells[1].source == "Mind this."
+
+
 def test_the_list_of_exercises_tells_what_is_checked(course):
     assert "exercises.md" not in course_files("student", course)
     text = course_files("instructor", course)["exercises.md"].decode()
@@ -199,44 +240,6 @@ def test_the_same_notebooks_give_the_same_bytes(course):
 # The student copy runs: what remains needs nothing of what was taken
 
 
-def scopes(table):
-    yield table
-    for child in table.get_children():
-        yield from scopes(child)
-
-
-def reads_and_binds(statement):
-    """The global names that a statement reads, functions in it included, and those it binds."""
-    module = symtable.symtable(ast.unparse(statement), "cell", "exec")
-    reads, binds = set(), set()
-    for table in scopes(module):
-        for symbol in table.get_symbols():
-            if table is module or symbol.is_global():
-                if symbol.is_referenced():
-                    reads.add(symbol.get_name())
-                if symbol.is_assigned() or symbol.is_imported():
-                    binds.add(symbol.get_name())
-    return reads, binds
-
-
-def in_order(statements):
-    """The statements one after the other, with those inside loops, branches and contexts."""
-    for statement in statements:
-        if isinstance(statement, ast.For):
-            yield ast.Expr(statement.iter)
-            yield ast.Assign([statement.target], ast.Constant(0))
-        elif isinstance(statement, ast.With):
-            for item in statement.items:
-                yield ast.Expr(item.context_expr)
-                yield ast.Assign([item.optional_vars or ast.Name("_")], ast.Constant(0))
-        elif isinstance(statement, ast.If | ast.While):
-            yield ast.Expr(statement.test)
-        else:
-            yield statement
-            continue
-        yield from in_order([*statement.body, *getattr(statement, "orelse", [])])
-
-
 def borrowed(cells, lender, borrowers):
     """(name, source) wherever a later cell of the borrowing parts reads what a lending one bound.
 
@@ -246,9 +249,8 @@ def borrowed(cells, lender, borrowers):
     """
     lent, needs, generators, found = set(), {}, set(), []
     for part, source in cells:
-        plain = re.sub(r"^(\s*)[%!].*", r"\1pass", source, flags=re.MULTILINE)
-        for statement in in_order(ast.parse(plain).body):
-            reads, binds = reads_and_binds(ast.fix_missing_locations(statement))
+        for statement in statements(source):
+            reads, binds = reads_and_binds(statement)
             for name in list(reads):
                 reads |= needs.get(name, set())
             if part in borrowers:

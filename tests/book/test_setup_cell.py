@@ -6,9 +6,11 @@ import subprocess
 import sys
 import venv
 
+import nbformat
 import pytest
 
 from address import ROOT, version, wheel_name
+from make_course import student_setup
 from sync_notebooks import notebook_paths, setup_source
 
 pytestmark = pytest.mark.fresh_environment
@@ -62,6 +64,14 @@ def empty(tmp_path_factory, environ):
     return folder / "bin"
 
 
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory):
+    """A folder with what `make wheel` writes."""
+    folder = tmp_path_factory.mktemp("wheels")
+    run("make", "--silent", "wheel", f"VENV={sys.prefix}", f"WHEELS={folder}", cwd=ROOT)
+    return folder
+
+
 def test_without_address_the_setup_cell_says_what_to_do(empty, environ, tmp_path):
     command = [str(empty / "python"), "-c", setup_source("")]
     done = subprocess.run(
@@ -82,11 +92,25 @@ def test_with_address_the_notebook_installs_lemmse_and_runs(published, empty, en
     assert found.startswith(str(empty.parent))
 
 
-def test_the_wheel_holds_all_that_the_command_line_needs(environ, tmp_path):
+def test_a_student_copy_installs_the_wheel_that_lies_beside(empty, environ, wheels, tmp_path):
+    run(str(empty / "python"), "-m", "pip", "uninstall", "--yes", "--quiet", "lemmse")
+    cells = [nbformat.v4.new_code_cell(student_setup("")), nbformat.v4.new_code_cell("device")]
+    notebook = tmp_path / "part" / "chapter.ipynb"
+    notebook.parent.mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), notebook)
+    command = [str(empty / "jupyter-execute"), "--timeout=600", str(notebook)]
+    alone = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert alone.returncode != 0
+    assert "lemmse is not installed here" in alone.stderr
+    assert f"{wheel_name()} comes" in alone.stderr
+    shutil.copy(wheels / wheel_name(), tmp_path)
+    run(*command, env=environ)
+
+
+def test_the_wheel_holds_all_that_the_command_line_needs(environ, wheels, tmp_path):
     venv.create(tmp_path / "environment", with_pip=True)
     python = str(tmp_path / "environment" / "bin" / "python")
-    run("make", "--silent", "wheel", f"VENV={sys.prefix}", f"WHEELS={tmp_path}", cwd=ROOT)
-    run(python, "-m", "pip", "install", "--quiet", str(tmp_path / wheel_name()), env=environ)
+    run(python, "-m", "pip", "install", "--quiet", str(wheels / wheel_name()), env=environ)
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     command = [python, "-m", "lemmse"]

@@ -1,0 +1,210 @@
+"""Jupyter Lab as `make lab` opens it, in a headless Chromium: what a student does in an hour."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import time
+from urllib.request import urlopen
+
+import nbformat
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from browser import MISSING, browser, programs
+from lab_copies import lab_files
+from open_lab import command
+from sync_notebooks import ROOT, notebook_paths
+from write_files import write_unchanged
+
+pytestmark = [pytest.mark.book, pytest.mark.skipif(programs() is None, reason=MISSING)]
+
+SLIDERS = "1-inverse-problems/02-regularisation.ipynb"
+PIXELS = "2-theory/10-reading.ipynb"
+SECONDS = 480
+ANSWER = """\
+def smooth_estimate(y, b, strength):
+    height, width = y.shape
+    rows = torch.sin(torch.pi * torch.arange(height).double() / height) ** 2
+    columns = torch.sin(torch.pi * torch.arange(width).double() / width) ** 2
+    penalty = 4 * (rows[:, None] + columns)
+    gain = b.conj() / (b.abs() ** 2 + strength * penalty)
+    return torch.fft.ifft2(gain * torch.fft.fft2(y)).real
+
+
+exercises.check("2.1", smooth_estimate)"""
+# In the page: the notebook that is open, and the cell that checks an exercise.
+NOTEBOOK = "const panel = jupyterapp.shell.currentWidget, notebook = panel.content;"
+CELL = (
+    NOTEBOOK + "const cell = notebook.widgets.find(w => w.model.type === 'code' && "
+    'w.model.sharedModel.getSource().includes(`exercises.check("2.1"`));'
+)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """(address, folder) of a running Jupyter Lab over fresh copies."""
+    folder = tmp_path_factory.mktemp("lab")
+    files, _ = lab_files("student", notebook_paths())
+    write_unchanged(files, folder)
+    settings = tmp_path_factory.mktemp("settings")
+    tracker = settings / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
+    tracker.parent.mkdir(parents=True)
+    # All cells stay in the document, where the test looks for them.
+    tracker.write_text(json.dumps({"windowingMode": "none"}))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--no-browser"]
+    options += ["--IdentityProvider.token=student", "--LabApp.expose_app_in_browser=True"]
+    environ = os.environ | {
+        "JUPYTERLAB_SETTINGS_DIR": str(settings),
+        "PYTHONPATH": str(ROOT),
+        "JUPYTER_CONFIG_DIR": str(settings / "config"),
+    }
+    environ.pop("LEMMSE_BUILD", None)
+    address = f"http://127.0.0.1:{port}"
+    with (folder.parent / "lab.log").open("w") as log:
+        server = subprocess.Popen(
+            command(folder, *options), env=environ, stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            until(lambda: answers(f"{address}/api?token=student"), "Jupyter Lab answers")
+            yield address, folder
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def answers(url):
+    with contextlib.suppress(OSError), urlopen(url, timeout=5):
+        return True
+    return False
+
+
+def until(condition, what):
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.2)
+    raise AssertionError(f"waited {SECONDS} s in vain until {what}")
+
+
+@contextlib.contextmanager
+def opened(lab, name):
+    """The driver of a window with a notebook that was run from top to bottom."""
+    with browser(width=1400, height=1000) as driver:
+        driver.get(f"{lab[0]}/doc/tree/{name}?token=student")
+        ready = "return !!window.jupyterapp && !!jupyterapp.shell.currentWidget?.content?.model"
+        until(lambda: driver.execute_script(ready), "the notebook is open")
+        attempt(
+            driver,
+            NOTEBOOK + "return Promise.all([panel.context.ready, panel.sessionContext.ready])",
+        )
+        run(driver, "notebook:run-all-cells")
+        yield driver
+
+
+def run(driver, name):
+    """Run a command of Jupyter Lab to its end."""
+    attempt(driver, f"return jupyterapp.commands.execute({name!r})")
+
+
+def attempt(driver, script):
+    """Wait until what a script promises has come; the driver itself would not wait that long."""
+    driver.execute_script(
+        "window.attempt = 'waiting'; (() => {" + script + "})()"
+        ".then(() => { window.attempt = 'done'; }, error => { window.attempt = String(error); });"
+    )
+    come = "return window.attempt !== 'waiting' && window.attempt"
+    assert until(lambda: driver.execute_script(come), script) == "done"
+
+
+def saved(driver, lab, name):
+    """The notebook as Jupyter Lab saves it."""
+    run(driver, "docmanager:save")
+    return nbformat.read(lab[1] / name, as_version=4)
+
+
+def outputs(notebook):
+    return [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
+
+
+def test_run_all_then_every_slider_then_an_exercise_wrong_and_right(lab):
+    with opened(lab, SLIDERS) as driver:
+        assert not [o for o in outputs(saved(driver, lab, SLIDERS)) if o.output_type == "error"]
+        text = driver.execute_script("return document.body.textContent")
+        assert "Exercise 2.1" in text
+        assert "{glue" not in text
+        assert "{numref" not in text
+        move_every_slider(driver)
+        answer_the_exercise(driver)
+
+
+def move_every_slider(driver):
+    """By keyboard, one step each: another picture, with another alternative text."""
+    handles = driver.find_elements(By.CSS_SELECTOR, ".widget-slider .noUi-handle")
+    assert len(handles) == 2
+    for handle in handles:
+        driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", handle)
+        before = picture(driver)
+        handle.send_keys(Keys.ARROW_RIGHT)
+        until(lambda before=before: picture(driver) != before, "the slider shows another picture")
+        alt, source = picture(driver)
+        assert alt != before[0]
+        assert source.startswith("data:image/png")
+
+
+def picture(driver):
+    """The alternative text and the beginning of the data of the explorer's picture."""
+    return driver.execute_script(
+        "const shown = document.querySelector('.widget-vbox .widget-html-content img');"
+        "return [shown.alt, shown.src.slice(0, 5000)];"
+    )
+
+
+def answer_the_exercise(driver):
+    for source, sign in [
+        (None, "…"),
+        (ANSWER.replace("4 * (rows", "2 * (rows"), "✗"),
+        (ANSWER, "✓"),
+    ]:
+        if source:
+            driver.execute_script(
+                CELL + "notebook.activeCellIndex = notebook.widgets.indexOf(cell);"
+                "cell.model.sharedModel.setSource(arguments[0]);",
+                source,
+            )
+            run(driver, "notebook:run-cell")
+        shown = driver.execute_script(CELL + "return cell.outputArea.node.textContent")
+        assert f"{sign} Exercise 2.1" in shown
+
+
+def test_a_click_on_a_pixel_shows_who_voted_for_it(lab):
+    with opened(lab, PIXELS) as driver:
+        screen = driver.find_element(By.CSS_SELECTOR, ".lemmse-explorer canvas.screen")
+        driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", screen)
+        WebDriverWait(driver, 30).until(lambda _: screen.is_displayed())
+        assert "Row 1, column 7" in readout(driver)
+        screen.click()  # in the middle
+        until(lambda: "Row 16, column 16" in readout(driver), "the click is answered")
+        screen.send_keys(Keys.ARROW_DOWN)
+        until(lambda: "Row 17, column 16" in readout(driver), "the arrow key is answered")
+        for select in driver.find_elements(By.CSS_SELECTOR, ".lemmse-explorer select"):
+            before = drawn(driver, screen)
+            select.send_keys(Keys.ARROW_DOWN)
+            until(lambda before=before: drawn(driver, screen) != before, "another picture")
+
+
+def readout(driver):
+    script = "return document.querySelector('.lemmse-explorer .readout').textContent"
+    return driver.execute_script(script)
+
+
+def drawn(driver, canvas):
+    return driver.execute_script("return arguments[0].toDataURL()", canvas)
