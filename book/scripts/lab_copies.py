@@ -2,6 +2,7 @@
 
 from execute_notebooks import executed_copy
 from make_course import course_files, glued_values, read_course
+from stored_numbers import stored_values
 
 NOTICE = """\
 > **The numbers of this chapter were not computed here.** Three dots stand for them in the text; the
@@ -23,8 +24,12 @@ class Dots(dict):
 
 def lab_files(copy, paths):
     """The files of a copy, relative path -> bytes, and the chapters without numbers."""
-    waiting = [path for path in paths if not executed_copy(path).exists()]
-    values = glued_values([path for path in paths if path not in waiting])
+    executed = [path for path in paths if executed_copy(path).exists()]
+    stored = {path: stored_values(path) for path in paths if path not in executed}
+    values = glued_values(executed)
+    for numbers in stored.values():
+        values |= numbers or {}
+    waiting = [path for path, numbers in stored.items() if numbers is None]
     notices = {path: NOTICE.format(number=int(path.name[:2])) for path in waiting}
     course = read_course(paths, Dots(values), notices)
     return course_files(copy, course), waiting

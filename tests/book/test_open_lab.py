@@ -1,12 +1,15 @@
 """The copies that `make lab` opens: the reader's own once the reader has changed them."""
 
+import json
 import os
 
 import nbformat
 
 import lab_copies
+import stored_numbers
 from lab_copies import Dots, lab_files
 from open_lab import command
+from stored_numbers import store, stored_values
 from sync_notebooks import notebook_paths
 from write_files import write_unchanged
 
@@ -34,6 +37,7 @@ def test_a_file_that_was_there_before_the_first_call_is_kept(tmp_path):
 
 def test_chapters_that_were_not_executed_have_dots_and_say_so(monkeypatch, tmp_path):
     monkeypatch.setattr(lab_copies, "executed_copy", lambda path: tmp_path / path.name)
+    monkeypatch.setattr(lab_copies, "stored_values", lambda path: None)
     paths = notebook_paths()
     files, waiting = lab_files("student", paths)
     assert waiting == paths
@@ -42,6 +46,25 @@ def test_chapters_that_were_not_executed_have_dots_and_say_so(monkeypatch, tmp_p
     text = "".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     assert "…" in text
     assert "{glue" not in text
+
+
+def test_stored_numbers_serve_where_nothing_was_executed(monkeypatch, tmp_path):
+    monkeypatch.setattr(lab_copies, "executed_copy", lambda path: tmp_path / path.name)
+    monkeypatch.setattr(lab_copies, "stored_values", lambda path: {"le-train-psnr": "12.34 dB"})
+    _, waiting = lab_files("student", notebook_paths()[:1])
+    assert waiting == []
+
+
+def test_numbers_are_stored_with_their_code_and_not_used_with_another(monkeypatch, tmp_path):
+    path, file = notebook_paths()[0], tmp_path / "numbers.json"
+    monkeypatch.setattr(stored_numbers, "has_changed", lambda other: other != path)
+    monkeypatch.setattr(stored_numbers, "glued_values", lambda paths: {"a": "1.0"})
+    assert stored_values(path, file) is None
+    store(notebook_paths(), file)
+    assert list(json.loads(file.read_text())) == [path.stem]
+    assert stored_values(path, file) == {"a": "1.0"}
+    monkeypatch.setattr(stored_numbers, "code_digest", lambda path: "another")
+    assert stored_values(path, file) is None
 
 
 def test_known_numbers_stand_in_their_places():
