@@ -1,26 +1,23 @@
-"""Exact minimum mean-square error estimators for imaging inverse problems."""
+"""Exact minimum mean-square error estimators for imaging inverse problems.
+
+Everything is imported when it is first used: torch with the estimators, matplotlib with the plots.
+"""
 
 from importlib import import_module
-from types import ModuleType
+from importlib.util import find_spec
 
-from . import metrics, operators, patches, reduction, symmetry
-from .devices import device
-from .estimators import LEMMSE, MMSE, EquivariantMMSE, LocalMMSE, Posterior, Voters
 from .version import __version__
 
-LATER = (
-    "datasets",
-    "deepinv",
-    "dip",
-    "exercises",
-    "experiments",
-    "networks",
-    "plots",
-    "sampling",
-    "training",
-    "zoo",
-)
-"""Modules that are imported when they are first used: they need matplotlib, say, or deepinv."""
+ORIGIN = {
+    "LEMMSE": "estimators",
+    "MMSE": "estimators",
+    "EquivariantMMSE": "estimators",
+    "LocalMMSE": "estimators",
+    "Posterior": "estimators",
+    "Voters": "estimators",
+    "device": "devices",
+}
+"""The modules of the names that are no modules themselves."""
 
 __all__ = [
     "LEMMSE",
@@ -48,11 +45,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in LATER:
+def __getattr__(name: str) -> object:
+    if name in ORIGIN:
+        globals()[name] = getattr(import_module(f".{ORIGIN[name]}", __name__), name)
+        return globals()[name]
+    if not name.startswith("_") and find_spec(f"{__name__}.{name}"):
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *LATER})
+    return sorted({*globals(), *__all__})

@@ -1,10 +1,11 @@
 """The command line, `python -m lemmse <command>`; every command is a module of `commands`."""
 
+from __future__ import annotations
+
 import argparse
+import os
 import sys
 from typing import NoReturn
-
-from .commands import data, estimate, mark, models, reproduce, train
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,11 +29,14 @@ def main(arguments: list[str] | None = None) -> int:
         >>> main(["data", "verify", "photo"])
         2
     """
-    args = parser().parse_args(arguments)
     try:
+        args = parser().parse_args(arguments)
         args.run(args)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"lemmse: error: {' '.join(str(error).split())}", file=sys.stderr)
+    except BrokenPipeError:  # whoever read the output, `head` say, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, OSError, ImportError, MemoryError) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        print(f"lemmse: error: {text}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("lemmse: interrupted", file=sys.stderr)
@@ -41,7 +45,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parser() -> Parser:
-    """The arguments of all commands."""
+    """The arguments of all commands.
+
+    They are imported here, and torch with them: so an interruption of that is told in one line.
+    """
+    from .commands import data, estimate, mark, models, reproduce, train
+
     top = Parser(
         prog="python -m lemmse",
         description="Exact minimum mean square error estimators for imaging inverse problems.",

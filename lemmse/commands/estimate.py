@@ -1,30 +1,28 @@
 """The command `estimate`."""
 
+from __future__ import annotations
+
 import argparse
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
-import torch.distributed
-from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm import tqdm
 
-from .. import datasets, estimators, metrics, operators, plots
-from ..devices import device
-from ..files import replaced
+from .. import datasets, estimators, metrics, operators
+from . import drawing
+from .processes import joined_processes, rank
 
 BATCH = 4  # images estimated between two steps of the progress bar
+ANGLES = 16  # at most so many angles for a pixel of the image's side
 
 OPERATORS: dict[str, Callable[[argparse.Namespace, tuple[int, int]], operators.Operator]] = {
     "denoising": lambda args, size: operators.Identity(),
     "inpainting": lambda args, size: operators.Mask.central(args.size, size),
-    "blur": lambda args, size: operators.Blur.gaussian(args.std, size),
+    "blur": lambda args, size: operators.Blur.gaussian(std(args.std, size), size),
     "mri": lambda args, size: operators.MRI.cartesian(args.acceleration, size, seed=args.seed),
-    "tomography": lambda args, size: operators.Tomography(angles(args.angles), size),
+    "tomography": lambda args, size: operators.Tomography(angles(args.angles, size), size),
 }
 ESTIMATORS: dict[str, Callable[[Tensor, operators.Operator, argparse.Namespace], Callable]] = {
     "lemmse": lambda images, operator, args: estimators.LEMMSE(
@@ -50,14 +48,36 @@ ESTIMATORS: dict[str, Callable[[Tensor, operators.Operator, argparse.Namespace],
 PREINVERSES = ("identity", "pinv", "tikhonov", "adjoint", "fbp")
 USUAL_PREINVERSE = {"mri": "pinv", "tomography": "fbp"}  # the other operators: identity
 
+# What an option is if it is not given, and with which choices of another one it means anything.
+USUAL = {
+    "size": 15,
+    "std": 1.0,
+    "acceleration": 4.0,
+    "angles": 30,
+    "patch_size": 5,
+    "regularisation": 0.01,
+    "count": 8,
+    "seed": 0,
+}
+OF = {
+    "size": ("operator", ("inpainting",)),
+    "std": ("operator", ("blur",)),
+    "acceleration": ("operator", ("mri",)),
+    "angles": ("operator", ("tomography",)),
+    "preinverse": ("estimator", ("lemmse", "lmmse", "emmse")),
+    "patch_size": ("estimator", ("lemmse", "lmmse")),
+    "symmetry": ("estimator", ("lemmse",)),
+    "regularisation": ("preinverse", ("tikhonov",)),
+}
+
 
 def add(commands) -> None:
     """Adds the command."""
     command = commands.add_parser(
         "estimate",
-        help="measure test images, estimate them, and draw the result",
+        help="restore an image of your own, or measure test images, estimate them, and draw them",
         description="Measure test images, estimate them from the measurements, print the PSNR and "
-        "draw truth, measurement and estimate.",
+        "draw truth, measurement and estimate. With --input: restore that image.",
     )
     option = command.add_argument
     names = ", ".join(datasets.NAMES)
@@ -67,28 +87,33 @@ def add(commands) -> None:
         help=f"{names} folder:<path> or fastmri:<path> [%(default)s]",
     )
     option("--images", type=int, default=1000, help="number of training images [%(default)s]")
-    option("--operator", choices=OPERATORS, default="denoising", help="what measures [%(default)s]")
-    option("--size", type=int, default=15, help="inpainting: hidden square, pixels [%(default)s]")
-    option("--std", type=float, default=1.0, help="blur: std in pixels [%(default)s]")
     option(
-        "--acceleration", type=float, default=4.0, help="mri: 1 / share of columns [%(default)s]"
+        "--input",
+        type=Path,
+        help="restore this image, of the size of the training images; the result goes to --out",
     )
-    option("--angles", type=int, default=30, help="tomography: number in 180 degrees [%(default)s]")
+    option("--operator", choices=OPERATORS, default="denoising", help="what measures [%(default)s]")
+    option("--size", type=int, help=f"inpainting: hidden square, pixels [{USUAL['size']}]")
+    option("--std", type=float, help=f"blur: std in pixels [{USUAL['std']}]")
+    option(
+        "--acceleration", type=float, help=f"mri: 1 / share of columns [{USUAL['acceleration']}]"
+    )
+    option("--angles", type=int, help=f"tomography: number in 180 degrees [{USUAL['angles']}]")
     option(
         "--preinverse",
         choices=PREINVERSES,
         help="what turns measurements into images before the estimator sees them "
         "[mri: pinv, tomography: fbp, else identity]",
     )
-    option("--regularisation", type=float, default=0.01, help="lambda of tikhonov [%(default)s]")
-    option("--patch-size", type=int, default=5, help="lemmse, lmmse: side of a patch [%(default)s]")
+    option("--regularisation", type=float, help=f"tikhonov: lambda [{USUAL['regularisation']}]")
+    option("--patch-size", type=int, help=f"lemmse, lmmse: side [{USUAL['patch_size']}]")
     option("--sigma", type=float, default=0.1, help="standard deviation of the noise [%(default)s]")
-    option("--count", type=int, default=8, help="number of test images [%(default)s]")
-    option("--seed", type=int, default=0, help="seed of noise and mri mask [%(default)s]")
+    option("--count", type=int, help=f"number of test images [{USUAL['count']}]")
+    option("--seed", type=int, help=f"of noise and mri mask [{USUAL['seed']}]")
     option("--estimator", choices=ESTIMATORS, default="lemmse", help="which one [%(default)s]")
     option("--symmetry", choices=("d4",), help="lemmse: treat flips and quarter turns alike")
-    option("--posterior", action="store_true", help="draw the posterior standard deviation, too")
-    option("--out", type=Path, default=Path("result.png"), help="figure to write [%(default)s]")
+    option("--posterior", action="store_true", help="the posterior standard deviation, too")
+    option("--out", type=Path, default=Path("result.png"), help="picture to write [%(default)s]")
     option("--save", type=Path, help="also write the arrays to this .npz file")
     command.epilog = (
         "Under torchrun (torchrun --nproc-per-node 4 -m lemmse estimate ...) the training set is "
@@ -99,74 +124,83 @@ def add(commands) -> None:
 
 def estimate(args: argparse.Namespace) -> None:
     """The command `estimate`."""
+    check_options(args)
+    drawing.check_places(args.out, args.save, image=args.input is not None)
+    with joined_processes() as where:
+        arrays = estimated(args, where)
+    if rank() == 0:
+        if "truth" in arrays:
+            report(arrays)
+        drawing.write(args.out, args.save, arrays)
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Puts the usual values where nothing was given.
+
+    Raises:
+        ValueError: an option that means nothing beside the others, or sigma out of its range.
+    """
     if not 0 < args.sigma < float("inf"):
         raise ValueError(f"--sigma: expected a positive number, got {args.sigma}")
-    check_out(args.out, tuple(f".{kind}" for kind in Figure().canvas.get_supported_filetypes()))
-    if args.save is not None:
-        check_out(args.save, (".npz",))
-    if args.symmetry is not None and args.estimator != "lemmse":
-        raise ValueError(f"--symmetry: only lemmse has one, got --estimator {args.estimator}")
+    if args.input is not None:
+        if args.operator in ("mri", "tomography"):
+            raise ValueError(f"--input: expected an image, and {args.operator} measures none")
+        for name in ("count", "seed"):
+            if getattr(args, name) is not None:
+                raise ValueError(f"--{name}: nothing is drawn for an image of --input")
+        if args.posterior and args.save is None:
+            raise ValueError("--posterior: with --input it is written to --save; give that, too")
+    for name, (other, choices) in OF.items():
+        chosen = getattr(args, other)
+        if getattr(args, name) is not None and chosen not in choices:
+            option = name.replace("_", "-")
+            raise ValueError(
+                f"--{option}: only of --{other} {' or '.join(choices)}, got {chosen or 'the usual'}"
+            )
+    for name, value in USUAL.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
     args.preinverse = args.preinverse or USUAL_PREINVERSE.get(args.operator, "identity")
-    with joined_processes() as (where, first):
-        arrays = estimated(args, where, quiet=not first)
-    if first:
-        report(arrays)
-        write(args, arrays)
 
 
-@contextmanager
-def joined_processes() -> Iterator[tuple[torch.device, bool]]:
-    """Joins the other processes that torchrun started, if it did.
-
-    Yields:
-        The device of this process, and whether it is the first of all.
-    """
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        yield device(), True
-        return
-    where = device()
-    if where.type == "cuda":
-        where = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(where)
-    torch.distributed.init_process_group("nccl" if where.type == "cuda" else "gloo")
-    try:
-        yield where, torch.distributed.get_rank() == 0
-    finally:
-        torch.distributed.destroy_process_group()
-
-
-def estimated(args: argparse.Namespace, where: torch.device, quiet: bool) -> dict[str, Tensor]:
-    """Truth, measurement and estimate, and the standard deviation if it was asked for."""
+def estimated(args: argparse.Namespace, where: torch.device) -> dict[str, Tensor]:
+    """Truth (of test images), measurement and estimate, and the standard deviation if asked for."""
     train = datasets.load(args.dataset, "train", args.images)
-    truth = datasets.load(args.dataset, "test", args.count)
-    operator = OPERATORS[args.operator](args, tuple(truth.shape[2:]))
-    # The noise is drawn on the CPU: the same measurements on every machine.
-    noise = torch.Generator().manual_seed(args.seed)
-    measurement = operator.measure(truth, args.sigma, noise)
+    operator = OPERATORS[args.operator](args, tuple(train.shape[2:]))
+    if args.input is not None:
+        arrays = {"measurement": own_image(args.input, tuple(train.shape[1:]))}
+    else:
+        truth = datasets.load(args.dataset, "test", args.count)
+        # The noise is drawn on the CPU: the same measurements on every machine.
+        noise = torch.Generator().manual_seed(args.seed)
+        arrays = {"truth": truth, "measurement": operator.measure(truth, args.sigma, noise)}
     estimator = ESTIMATORS[args.estimator](train.to(where), operator, args)
 
     means, deviations = [], []
-    with tqdm(total=len(truth), desc=args.estimator, unit="image", disable=quiet) as bar:
-        for batch in measurement.split(BATCH):
+    total = len(arrays["measurement"])
+    with tqdm(total=total, desc=args.estimator, unit="image", disable=rank() > 0) as bar:
+        for batch in arrays["measurement"].split(BATCH):
             mean, deviation = apply(estimator, batch.to(where), args.sigma, args.posterior)
             means.append(mean.cpu())
             deviations.append(deviation.cpu())
             bar.update(len(batch))
-    arrays = {"truth": truth, "measurement": measurement, "estimate": torch.cat(means)}
+    arrays["estimate"] = torch.cat(means)
     if args.posterior:
         arrays["deviation"] = torch.cat(deviations)
     return arrays
 
 
-def write(args: argparse.Namespace, arrays: dict[str, Tensor]) -> None:
-    """Write the figure, and the arrays if they were asked for."""
-    if args.save is not None:
-        with replaced(args.save) as path:
-            np.savez_compressed(path, **{name: array.numpy() for name, array in arrays.items()})
-        print(f"arrays: {args.save}")
-    with replaced(args.out) as path:
-        draw(arrays).savefig(path)
-    print(f"figure: {args.out}")
+def own_image(path: Path, shape: tuple[int, int, int]) -> Tensor:
+    """The image of a person, (1, C, H, W), of the channels and the size of the training images."""
+    image = datasets.read_image(path)
+    channels, height, width = image.shape[1:]
+    if (channels, height, width) != shape:
+        raise ValueError(
+            f"{path}: expected {shape[2]} x {shape[1]} pixels and {shape[0]} channels like the "
+            f"training images, got {width} x {height} and {channels}; resize it, or train on "
+            "images of its size"
+        )
+    return image
 
 
 def apply(estimator, y: Tensor, sigma: float, posterior: bool) -> tuple[Tensor, Tensor]:
@@ -177,10 +211,21 @@ def apply(estimator, y: Tensor, sigma: float, posterior: bool) -> tuple[Tensor, 
     return result.mean, result.variance.sqrt()
 
 
-def angles(count: int) -> list[float]:
+def std(value: float, size: tuple[int, int]) -> float:
+    """The blur's standard deviation: beyond the image's side it is a mean over all pixels."""
+    if value > max(size):
+        raise ValueError(f"--std: expected at most the side {max(size)} of the images, got {value}")
+    return value
+
+
+def angles(count: int, size: tuple[int, int]) -> list[float]:
     """So many angles evenly spread over 180 degrees, from 0."""
-    if count < 1:
-        raise ValueError(f"--angles: expected a positive number, got {count}")
+    most = ANGLES * max(size)
+    if not 1 <= count <= most:
+        raise ValueError(
+            f"--angles: expected a number from 1 to {most} (that is {ANGLES} for each of the "
+            f"{max(size)} pixels of the side), got {count}"
+        )
     return [180.0 * i / count for i in range(count)]
 
 
@@ -195,39 +240,3 @@ def report(arrays: dict[str, Tensor]) -> None:
     rows = [*zip(*columns.values(), strict=True), [column.mean() for column in columns.values()]]
     for name, row in zip([*range(len(truth)), "mean"], rows, strict=True):
         print(f"{name:>5}" + "".join(f"{value:14.2f}" for value in row))
-
-
-def draw(arrays: dict[str, Tensor]) -> Figure:
-    """Rows of images: truth, measurement, estimate, and the standard deviation if there is one.
-
-    Measurements that are no images are scaled to [0, 1]; complex ones (k-space) are shown as
-    their absolute value to the power of 0.3, lowest frequency in the middle.
-    """
-    truth, measurement = arrays["truth"], arrays["measurement"]
-    rows = {"truth": truth, "measurement": measurement, "estimate": arrays["estimate"]}
-    nothing = [None] * len(truth)
-    compared = [nothing, truth, truth]
-    if measurement.is_complex():
-        rows["measurement"] = rescaled(torch.fft.fftshift(measurement, (-2, -1)).abs() ** 0.3)
-    elif measurement.shape != truth.shape:
-        rows["measurement"] = rescaled(measurement)
-    if rows["measurement"] is not measurement:
-        compared[1] = nothing
-    if "deviation" in arrays:
-        deviation = arrays["deviation"]
-        rows[f"std (white: {deviation.max():.2g})"] = rescaled(deviation)
-        compared.append(nothing)
-    return plots.show_images(list(rows.values()), row_labels=list(rows), psnr_to=compared)
-
-
-def rescaled(images: Tensor) -> Tensor:
-    """Images divided by their common largest value, so that they can be shown."""
-    return images / images.max().clamp_min(torch.finfo(images.dtype).tiny)
-
-
-def check_out(path: Path, endings: tuple[str, ...]) -> None:
-    """ValueError if a file cannot be written there: asked before the computation, not after."""
-    if path.suffix.lower() not in endings:
-        raise ValueError(f"{path}: expected a name that ends in {', '.join(endings)}")
-    if not path.parent.is_dir() or path.is_dir():
-        raise ValueError(f"{path}: expected a file in an existing folder")

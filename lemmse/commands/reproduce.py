@@ -12,6 +12,7 @@ from tqdm import tqdm
 from ..devices import device
 from ..experiments import EXPERIMENTS, changes, record
 from ..zoo import unknown
+from .processes import rank
 
 FOLDER = Path("_build/reproduce")
 """Where results lie that were computed again."""
@@ -25,7 +26,7 @@ def add(commands) -> None:
         description="Without names: list the published results, when and where they were computed, "
         "and what they cost. With names: compute these again, and say what changed against the "
         "published ones. An interrupted run goes on where it was, and several processes that are "
-        "given the same names share the work.",
+        "given the same names share the work, under torchrun, too.",
     )
     add = command.add_argument
     add("names", nargs="*", metavar="NAME", help=", ".join(EXPERIMENTS))
@@ -102,6 +103,8 @@ def compute(name: str, out: Path | None, quick: bool, options: dict) -> None:
     before = record.read(name)
     with cell_bar(name) as advance:
         found = module.run(out, quick, device(), advance, **options)
+    if rank() > 0:
+        return
     print(changes.report(before, found))
     print(f"results: {record.shipped(name) if out is None else out}")
 
@@ -113,7 +116,7 @@ def cell_bar(description: str) -> Iterator[record.Bar]:
 
     def advance(cell: str, done: int, total: int) -> None:
         if not bars:
-            bars.append(tqdm(desc=description, unit="cell", total=total))
+            bars.append(tqdm(desc=description, unit="cell", total=total, disable=rank() > 0))
         bars[0].update(done - bars[0].n)
         bars[0].set_postfix_str(cell)
 

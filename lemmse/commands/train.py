@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -17,8 +16,7 @@ from ..experiments import comparison, record, restoration
 from ..files import Busy, check_writable, locked
 from ..training import History, Probe, Problem, Settings, train
 from ..zoo import ModelSpec, PhysicsSpec, Spec
-
-RANKS = (("RANK", 0), ("WORLD_SIZE", 1))  # as torchrun sets them
+from .processes import rank, world
 
 
 def add(commands) -> None:
@@ -80,10 +78,10 @@ def train_models(args: argparse.Namespace) -> None:
 
 def own_share(names: list[str]) -> list[str]:
     """The models that this process trains, of the processes that torchrun started."""
-    rank, world = (int(os.environ.get(key, default)) for key, default in RANKS)
-    if world > 1:
-        print(f"process {rank + 1} of {world} trains {len(names[rank::world])} models", flush=True)
-    return names[rank::world]
+    share = names[rank() :: world()]
+    if world() > 1:
+        print(f"process {rank() + 1} of {world()} trains {len(share)} of the models", flush=True)
+    return share
 
 
 def chosen_settings(spec: ModelSpec, args: argparse.Namespace) -> Settings:

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from .download import cache_folder
 from .fastmri import FastMRI
-from .folder import Folder
+from .folder import Folder, read_file
 from .infrared import Infrared
 from .photos import Photos
 from .standard import CIFAR10, FashionMNIST
@@ -102,6 +102,23 @@ def load(
             stacklevel=2,
         )
         return images
+
+
+def read_image(path: Path | str) -> Tensor:
+    """Reads one image file.
+
+    Returns:
+        (1, C, H, W) float32 in [0, 1], with one channel if the file is grey, else three.
+
+    Raises:
+        ValueError: there is no such file, or it is no image.
+
+    Example:
+        >>> read_image("nowhere.png")
+        Traceback (most recent call last):
+        ValueError: nowhere.png: expected an image, got ...
+    """
+    return torch.from_numpy(read_file(path))[None]
 
 
 def describe(name: str, split: str = "train") -> dict:

@@ -100,6 +100,15 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
 
 
+def read_file(path: Path | str) -> np.ndarray:
+    """One image file, float32 in [0, 1], (C, H, W) with C = 1 or 3.
+
+    Raises:
+        ValueError: there is no such file, or it is no image.
+    """
+    return np.ascontiguousarray(_to_float(_read(Path(path))).transpose(2, 0, 1))
+
+
 def _to_float(image: np.ndarray) -> np.ndarray:
     return image if image.dtype == np.float32 else image / np.float32(255)
 

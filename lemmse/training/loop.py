@@ -153,15 +153,16 @@ class _Run:
             ValueError: the training diverged.
         """
         value = self.losses.item() / self.since
-        if not (isfinite(value) and all(p.isfinite().all() for p in self.mean.parameters())):
-            raise ValueError(
-                f"training: it diverged before step {self.step} (loss {value:.3g}); "
-                f"try a smaller learning rate than {self.settings.learning_rate}"
-            )
+        finite = isfinite(value) and all(p.isfinite().all() for p in self.mean.parameters())
+        if not finite:
+            raise self._diverged(f"loss {value:.3g}")
         measured = {}
         if probe is not None:
-            with torch.no_grad():
-                measured = probe(self.mean.eval())
+            try:
+                with torch.no_grad():
+                    measured = probe(self.mean.eval())
+            except ValueError as error:  # what the network gives is not finite, say
+                raise self._diverged(str(error)) from error
         self.losses.zero_()
         self.since = 0
         self.history.records.append({"step": self.step, "loss": value, **measured})
@@ -169,6 +170,12 @@ class _Run:
         if measured:
             shown["psnr"] = f"{sum(measured.values()) / len(measured):.1f} dB"
         return shown
+
+    def _diverged(self, reason: str) -> ValueError:
+        return ValueError(
+            f"training: it diverged before step {self.step} ({reason}); "
+            f"try a smaller learning rate than {self.settings.learning_rate}"
+        )
 
     def save(self, path: Path) -> None:
         """Writes all that `restore` needs, or leaves the file as it was.

@@ -1,5 +1,6 @@
 """The command line, called as a function and once as a process."""
 
+import builtins
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from PIL import Image
 from lemmse import datasets, metrics
 from lemmse.__main__ import main
 from lemmse.estimators import LEMMSE
-from lemmse.operators import Blur
+from lemmse.operators import Blur, Mask
 
 OPERATORS = ("denoising", "inpainting", "blur", "mri", "tomography")
 ESTIMATORS = ("lemmse", "lmmse", "emmse", "mmse")
@@ -39,9 +40,30 @@ def faces(tmp_path):
 def estimate(tmp_path, dataset, *options):
     """Run `estimate` on few images; returns its exit code and the path of the figure."""
     out = tmp_path / "result.png"
-    words = ["estimate", "--dataset", dataset, "--images", "18", "--count", "2", "--size", "5"]
-    words += ["--patch-size", "3", "--angles", "6", "--acceleration", "3"]
-    return main([*words, "--out", str(out), *options]), out
+    words = ["estimate", "--dataset", dataset, "--images", "18", "--out", str(out), *options]
+    usual = {
+        "--count": "2",
+        "--patch-size": "3",
+        **OF_OPERATOR.get(word_after("--operator", words)),
+    }
+    if word_after("--estimator", words) in ("mmse", "emmse"):
+        del usual["--patch-size"]
+    given = {name: value for name, value in usual.items() if name not in words}
+    return main([*words, *(word for pair in given.items() for word in pair)]), out
+
+
+OF_OPERATOR = {
+    None: {},
+    "denoising": {},
+    "inpainting": {"--size": "5"},
+    "blur": {},
+    "mri": {"--acceleration": "3"},
+    "tomography": {"--angles": "6"},
+}
+
+
+def word_after(option, words):
+    return words[words.index(option) + 1] if option in words else None
 
 
 def error_line(capsys):
@@ -124,6 +146,111 @@ def test_a_failure_leaves_no_half_figure(tmp_path, faces, monkeypatch, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["faces"]
 
 
+def test_a_full_disk_at_the_arrays_leaves_the_figure(tmp_path, faces, monkeypatch, capsys):
+    def full(path, **arrays):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    code, out = estimate(tmp_path, faces, "--save", str(tmp_path / "arrays.npz"))
+    assert code == 2
+    assert "No space left" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["faces", out.name]
+
+
+# ---------------------------------------------------------------- an image of one's own
+
+
+@pytest.fixture
+def noisy(tmp_path, faces):
+    """The first test image, noisy, as a file, and as it is read."""
+    x = datasets.load(faces, "test", 1)
+    y = x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    path = tmp_path / "noisy.png"
+    Image.fromarray((y.clamp(0, 1) * 255).round().byte()[0, 0].numpy()).save(path)
+    return path, datasets.read_image(path)
+
+
+def restore(tmp_path, dataset, path, *options):
+    out = tmp_path / "restored.png"
+    words = ["--dataset", dataset, "--input", str(path), "--out", str(out), *options]
+    return main(["estimate", "--images", "18", "--patch-size", "3", *words]), out
+
+
+@pytest.mark.parametrize("operator", ["denoising", "blur", "inpainting"])
+def test_an_image_of_ones_own_is_restored(tmp_path, faces, noisy, capsys, operator):
+    path, y = noisy
+    own = {"blur": ["--std", "0.8"], "inpainting": ["--size", "3"]}.get(operator, [])
+    save = tmp_path / "arrays.npz"
+    options = ["--operator", operator, *own, "--save", str(save), "--posterior"]
+    code, out = restore(tmp_path, faces, path, *options)
+    assert code == 0
+    assert f"image: {out}" in capsys.readouterr().out
+    made = {
+        "denoising": None,
+        "blur": Blur.gaussian(0.8, (12, 12)),
+        "inpainting": Mask.central(3, (12, 12)),
+    }[operator]
+    expected = LEMMSE(datasets.load(faces), made, patch_size=3)(y, 0.1)
+    assert torch.allclose(datasets.read_image(out), expected.clamp(0, 1), atol=0.51 / 255)
+    arrays = np.load(save)
+    assert set(arrays) == {"measurement", "estimate", "deviation"}
+    np.testing.assert_allclose(arrays["estimate"], expected, atol=1e-5)
+
+
+def test_colour_images_come_back_in_colour(tmp_path, capsys):
+    image = datasets.load("photos", "test", 1)
+    path, out = tmp_path / "mine.png", tmp_path / "restored.tiff"
+    Image.fromarray((image[0] * 255).byte().movedim(0, -1).numpy()).save(path)
+    words = ["estimate", "--dataset", "photos", "--images", "5", "--patch-size", "3"]
+    assert main([*words, "--input", str(path), "--out", str(out)]) == 0
+    assert datasets.read_image(out).shape == (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--input", "{folder}/none.png"], "none.png: expected an image"),
+        (["--input", "{folder}/faces"], "faces: expected an image"),
+        (["--input", "{folder}/text.png"], "text.png: expected an image"),
+        (["--input", "{folder}/larger.png"], "expected 12 x 12 pixels and 1 channels like the tr"),
+        (["--input", "{folder}/colour.png"], "got 12 x 12 and 3"),
+        (["--out", "{folder}/a.pdf"], "expected a name that ends in .png, .tif"),
+        (["--operator", "mri"], "--input: expected an image, and mri measures none"),
+        (["--posterior"], "--posterior: with --input it is written to --save"),
+        (["--seed", "1"], "--seed: nothing is drawn"),
+    ],
+)
+def test_what_cannot_be_restored_is_told(tmp_path, faces, noisy, capsys, options, says):
+    (tmp_path / "text.png").write_text("no image")
+    Image.new("L", (13, 12)).save(tmp_path / "larger.png")
+    Image.new("RGB", (12, 12), "red").save(tmp_path / "colour.png")
+    options = [option.format(folder=tmp_path) for option in options]
+    code, out = restore(tmp_path, faces, noisy[0], *options)
+    assert code == 2
+    assert says in error_line(capsys)
+    assert not out.exists()
+
+
+def test_an_interruption_while_everything_is_imported_is_quiet(capsys, monkeypatch):
+    def interrupted(name, *arguments):
+        if "commands" in str(arguments):
+            raise KeyboardInterrupt
+        return real(name, *arguments)
+
+    real = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", interrupted)
+    assert main(["data"]) == 130
+    assert capsys.readouterr().err == "lemmse: interrupted\n"
+
+
+def test_output_that_nobody_reads_is_no_error():
+    command = f"{sys.executable} -m lemmse models --missing | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
+
+
 def test_an_interruption_is_quiet(tmp_path, faces, monkeypatch, capsys):
     def interrupted(*args, **options):
         raise KeyboardInterrupt
@@ -155,6 +282,16 @@ def test_an_interruption_is_quiet(tmp_path, faces, monkeypatch, capsys):
         (["--out", "result.txt"], "result.txt: expected a name that ends in"),
         (["--out", "nowhere/result.png"], "existing folder"),
         (["--save", "result.mat"], ".npz"),
+        (["--save", "nowhere/result.npz"], "existing folder"),
+        (["--size", "5"], "--size: only of --operator inpainting, got denoising"),
+        (["--operator", "mri", "--std", "2"], "--std: only of --operator blur, got mri"),
+        (["--angles", "5"], "--angles: only of --operator tomography"),
+        (["--estimator", "mmse", "--preinverse", "pinv"], "--preinverse: only of --estimator lemm"),
+        (["--estimator", "emmse", "--patch-size", "3"], "--patch-size: only of --estimator"),
+        (["--regularisation", "1"], "--regularisation: only of --preinverse tikhonov"),
+        (["--operator", "blur", "--std", "1e9"], "--std: expected at most the side 12"),
+        (["--operator", "tomography", "--angles", "200000"], "from 1 to 192"),
+        (["--input", "a.png", "--count", "2"], "--count: nothing is drawn"),
     ],
 )
 def test_bad_input_of_estimate_is_one_line(tmp_path, faces, capsys, options, says):
@@ -243,19 +380,3 @@ def test_as_a_process():
     assert run.stdout == ""
     assert "did you mean 'fashion-mnist'" in run.stderr
     assert run.stderr.count("\n") == 1
-
-
-def test_torchrun_shares_the_training_set(tmp_path, faces):
-    """Two processes write one figure and the arrays that one process writes."""
-    words = ["-m", "lemmse", "estimate", "--dataset", faces, "--images", "17", "--count", "2"]
-    words += ["--patch-size", "3", "--out", str(tmp_path / "r.png"), "--save"]
-    alone, together = tmp_path / "alone.npz", tmp_path / "together.npz"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for prefix, path in (([], alone), (launch, together)):
-        command = [sys.executable, *prefix, *words, str(path)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-    assert done.stdout.count("figure:") == 1
-    with np.load(alone) as first, np.load(together) as second:
-        np.testing.assert_allclose(second["estimate"], first["estimate"], atol=1e-5)
