@@ -113,6 +113,11 @@ def test_a_weight_for_each_image_and_its_gradient(operator, shape):
         alone = dense_prox(physics, z[i : i + 1], y[i : i + 1], gamma[i].item())
         torch.testing.assert_close(both[i : i + 1], alone, rtol=0, atol=1e-8)
     assert torch.autograd.gradcheck(physics.prox_l2, (z, y, gamma), atol=1e-6, fast_mode=True)
+    value, pullback = torch.func.vjp(physics.prox_l2, z.detach(), y.detach(), gamma.detach())
+    weights = random(*value.shape, seed=3)
+    wanted = torch.autograd.grad((both * weights).sum(), (z, y, gamma))
+    for got, expected in zip(pullback(weights), wanted, strict=True):
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-9)
 
 
 def test_no_second_derivative_in_the_weight():
