@@ -23,6 +23,9 @@ from .materialise import WrittenOut, is_single, write_out
 from .structure import General
 
 SINGLE_RANK_TOLERANCE = 1e-6
+GAP = 1e3
+"""So far below all others, singular values of a function at most 1e-6 are rounding errors."""
+
 ROUNDING_MARGIN = 4
 """How far the norm of random errors, at most twice their relative size, may be exceeded."""
 
@@ -34,7 +37,9 @@ class MatrixOperator(Operator):
     when first needed and kept: ``A_dagger`` is ``V diag(1/s) U^T`` over ``s > 1e-10 max s``,
     ``A_tikhonov`` is ``V diag(s / (s^2 + lambda)) U^T``. Numbers that were rounded to float32 are
     told by their values, whatever their dtype: there the threshold is ``1e-6 max s``. It is at
-    least four times the rounding error of a callable, which is measured.
+    least four times the rounding error of a callable, which is measured. Rounded geometry does not
+    show in that (an angle in float32, say, from which all else follows in float64): so values of a
+    callable below ``1e-6 max s`` count as zero, too, if all others are a thousand times larger.
 
     Args:
         matrix: (m, H*W), applied to each channel, or (m, C*H*W), applied to whole images; or a
@@ -64,6 +69,7 @@ class MatrixOperator(Operator):
         self.image_shape = check_sizes(image_shape, "image_shape", ranks=(2, 3))
         if callable(matrix):
             matrix = write_out(matrix, (1, *self.image_shape)[-3:])
+        self.is_function = isinstance(matrix, WrittenOut)
         if not isinstance(matrix, WrittenOut):
             matrix = as_matrix(matrix, "the matrix")
             matrix = WrittenOut(matrix, rounding=0.0, single=is_single(matrix))
@@ -84,7 +90,10 @@ class MatrixOperator(Operator):
     def svd(self) -> tuple[Constant, Tensor, Constant]:
         """U, s and V^T of the matrix, without the singular values that count as zero."""
         u, s, vh = torch.linalg.svd(self.matrix.value, full_matrices=False)
-        rank = int((s > self.rank_tolerance * s.max()).sum())
+        small = s <= SINGLE_RANK_TOLERANCE * s.max()
+        some = self.is_function and bool(small.any()) and not bool(small.all())
+        gap = some and bool(s[~small].amin() > GAP * s[small].amax())
+        rank = int((~small if gap else s > self.rank_tolerance * s.max()).sum())
         return Constant(u[:, :rank]), s[:rank].clone(), Constant(vh[:rank])
 
     def A(self, x: Tensor) -> Tensor:

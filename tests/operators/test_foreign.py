@@ -44,6 +44,7 @@ class RotatingScanner(nn.Module):
         angle = torch.deg2rad(torch.tensor(angles, dtype=torch.float32))
         rotation = torch.stack([angle.cos(), angle.sin(), -angle.sin(), angle.cos()], 1)
         rotation = functional.pad(rotation.reshape(-1, 2, 2), (0, 1))
+        self.register_buffer("rotation", rotation)
         grids = functional.affine_grid(rotation, [len(angles), 1, size, size], align_corners=True)
         self.register_buffer("grids", grids)
 
@@ -128,6 +129,22 @@ def test_rank_of_an_operator_whose_numbers_were_rounded(cast):
     assert b.abs().max() < 1e4
 
 
+def test_rank_of_an_operator_whose_angles_were_rounded():
+    """All its numbers are in double precision, but follow from cosines in single precision."""
+    physics = RotatingScanner([180 * i / 10 for i in range(10)], 12)
+    rotation = physics.rotation.double()
+    size = [len(rotation), 1, 12, 12]
+    physics.grids = functional.affine_grid(rotation, size, align_corners=True)
+    del physics.rotation
+    assert not is_single(physics.grids)
+    matrix = materialise(physics.A, (1, 12, 12))
+    s = torch.linalg.svdvals(matrix) / torch.linalg.matrix_norm(matrix, 2)
+    assert ((s < 1e-6) & (s > 1e-10)).any()
+    b = preinverse(physics, "pinv", (1, 12, 12)).noise.matrix
+    reference = torch.linalg.pinv(matrix, rtol=1e-6)
+    torch.testing.assert_close(b, reference, rtol=1e-8, atol=1e-8 * reference.abs().max().item())
+
+
 def test_rank_of_an_operator_that_computes_in_single_precision():
     """Neither its numbers nor its results show it, but its rounding is measured."""
     low_rank = random(30, 6, seed=1) @ random(6, 64, seed=2)
@@ -142,6 +159,11 @@ def test_rank_of_an_operator_that_computes_in_single_precision():
     b = preinverse(Inside(low_rank.float()), "pinv", SHAPE).noise.matrix
     reference = torch.linalg.pinv(low_rank, rtol=1e-10)
     torch.testing.assert_close(b, reference, rtol=1e-3, atol=1e-5)
+
+
+def test_an_operator_that_measures_nothing():
+    nothing = MatrixOperator(lambda x: 0 * x, (8, 8))
+    assert nothing.A_dagger(nothing.A(random(1, *SHAPE))).abs().max() == 0
 
 
 def test_exact_numbers_keep_their_small_singular_values():
