@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 
 # The kinds of device whose autocast could round what we compute.
-AUTOCAST = ("cpu", "cuda", "mps")
+AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 
 
 def device() -> torch.device:

@@ -25,7 +25,7 @@ CASES = {}
 
 def rand(*shape, seed=0):
     """Images of the CPU, the same for both devices."""
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), device="cpu")
 
 
 FEW, MANY, COLOUR = rand(12, 1, SIDE, SIDE), rand(150, 1, SIDE, SIDE), rand(12, 3, SIDE, SIDE)
@@ -199,6 +199,57 @@ for label, make in ALL.items():
     @case(f"{label} in float64")
     def _(on, make=make):
         return make(on(FEW), dtype=torch.float64)(on(NEW).double(), 0.2)
+
+
+# Torch's modes
+
+for label, make in (ALL | {"LinearMMSE": LinearMMSE}).items():
+
+    @case(f"{label} under autocast")
+    def _(on, make=make):
+        plainly = make(on(FEW))(on(NEW), 0.2)
+        with torch.autocast(on.device.type, torch.bfloat16):
+            result = make(on(FEW))(on(NEW), 0.2)
+        assert torch.equal(result, plainly)
+        return result
+
+    @case(f"{label} made in inference mode")
+    def _(on, make=make):
+        with torch.inference_mode():
+            estimate = make(on(FEW))
+            estimate(on(NEW), 0.2)
+        y = on(NEW).clone().requires_grad_()
+        estimate(y, 0.3).square().sum().backward()
+        return y.grad
+
+    @case(f"{label} beside a default device")
+    def _(on, make=make):
+        torch.set_default_device(on.device)
+        try:
+            there, here = make(on(FEW))(on(NEW), 0.2), make(FEW)(NEW, 0.2)
+        finally:
+            torch.set_default_device(None)
+        assert here.device == NEW.device
+        return [there, here]
+
+
+for name, make in OPERATORS.items():
+
+    @case(f"operator {name} under autocast and beside a default device")
+    def _(on, make=make):
+        torch.set_default_device(on.device)
+        try:
+            operator = make()
+            with torch.autocast(on.device.type, torch.bfloat16):
+                y = operator.A(on(NEW))
+                inverses = [operator.A_adjoint(y), operator.A_dagger(y), operator.A_tikhonov(y)]
+        finally:
+            torch.set_default_device(None)
+        expected = make()
+        z = expected.A(on(NEW))
+        plainly = [z, expected.A_adjoint(z), expected.A_dagger(z), expected.A_tikhonov(z)]
+        assert all(map(torch.equal, [y, *inverses], plainly))
+        return [y, *inverses]
 
 
 for symmetry in (None, "d4"):

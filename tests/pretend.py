@@ -31,6 +31,8 @@ from torch.utils.backend_registration import (
     _setup_privateuseone_for_python_backend,
 )
 
+from lemmse import devices
+
 NAME = "shadow"
 aten = torch.ops.aten
 
@@ -269,7 +271,7 @@ class _Above(TorchFunctionMode):
         if func in (torch.Tensor.__getitem__, torch.Tensor.__setitem__):
             args = (args[0], _as_index(args[1]), *args[2:])
             if len(args) == 3 and not isinstance(args[2], torch.Tensor):
-                args = (*args[:2], torch.tensor(args[2], dtype=args[0].dtype))
+                args = (*args[:2], torch.tensor(args[2], dtype=args[0].dtype, device="cpu"))
         if func is torch.Tensor.new_tensor:
             like, *args = args
             func, kwargs = torch.tensor, {"dtype": like.dtype, "device": like.device} | kwargs
@@ -359,5 +361,6 @@ _LIBRARIES = _register()  # they hold while they are referenced
 @contextmanager
 def accelerator() -> Iterator[torch.device]:
     """Inside, the device ``shadow`` exists; gives the device, as `lemmse.device` would."""
-    with mock.patch.object(torch, "Generator", _Generator), _Above(), _Below():
+    known = mock.patch.object(devices, "AUTOCAST", (*devices.AUTOCAST, NAME))
+    with known, mock.patch.object(torch, "Generator", _Generator), _Above(), _Below():
         yield torch.device(NAME)
