@@ -1,8 +1,10 @@
 """The built pages: complete, self-contained, without dead ends. `make book` builds them."""
 
 import functools
+import json
 import re
 import tempfile
+from collections import Counter
 from urllib.parse import unquote, urlsplit
 
 import nbformat
@@ -10,8 +12,9 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
+from address import repository_url
 from build_book import book_config, gather, jupyter_book
-from sync_notebooks import NOTEBOOK_METADATA, ROOT, notebook_paths, repository_url
+from sync_notebooks import NOTEBOOK_METADATA, ROOT, notebook_paths
 
 pytestmark = pytest.mark.book
 
@@ -156,10 +159,37 @@ def test_no_markup_is_left_unrendered(page):
 def test_mathematics_is_rendered_by_a_local_script(page):
     if not soup(page).select(".math"):
         return
-    scripts = [a for a in fetched(page) if "mathjax" in a.lower() and "tex-" in a]
-    assert len(scripts) == 1
-    fonts = target(page, scripts[0]).parent / "output" / "chtml" / "fonts"
-    assert list(fonts.rglob("MathJax_Main-Regular.woff"))
+    (script,) = [address for address in fetched(page) if "mathjax" in address.lower()]
+    folder = target(page, script).parent
+    config = next(t.string for t in soup(page).select("script:not([src])") if "loader" in t.text)
+    parts = json.loads(config.partition("=")[2])["loader"]["load"]
+    assert "output/chtml" in parts
+    assert all((folder / f"{part}.js").is_file() for part in parts)
+    assert list((folder / "output" / "chtml" / "fonts").rglob("MathJax_Main-Regular.woff"))
+
+
+@every_page
+def test_every_id_stands_once_and_one_heading_is_the_title(page):
+    ids = Counter(tag["id"] for tag in soup(page).find_all(id=True))
+    assert [name for name, count in ids.items() if count > 1] == []
+    if page != HTML / "index.html":
+        assert len(soup(page).find_all("h1")) == 1
+
+
+@every_page
+def test_every_page_is_described(page):
+    if page != HTML / "index.html":
+        (tag,) = soup(page).select("meta[name=description]")
+        assert 20 < len(tag["content"]) <= 170
+
+
+@every_page
+def test_pictures_come_when_they_are_near_and_in_files_of_their_own(page):
+    for image in soup(page).select("img:not(.atlas)"):
+        assert image["loading"] == "lazy"
+        assert not image["src"].startswith("data:")
+    for script in soup(page).select("script:not([src])"):
+        assert len(script.get_text()) < 25_000
 
 
 def test_search_knows_every_page_and_needs_no_server():
