@@ -24,9 +24,7 @@ JOINED = "book-on-paper.html"
 # References to look things up in: thousands of lines that nobody reads on paper.
 ONLINE_ONLY = {"book/api", "book/models"}
 INTERACTIVE = "On the page of this chapter, controls choose what this figure shows."
-GONE = (
-    "script, style, .headerlink, .copybtn, .tag_hide-input > details.above-input, .controls, .live"
-)
+GONE = "script, style, .headerlink, .copybtn, details.above-input, .controls, .live"
 PAPER = {  # inches: A4
     "paperWidth": 8.27,
     "paperHeight": 11.69,
