@@ -24,7 +24,6 @@ class ModelSpec(ABC):
         task: what is measured of the images.
         images: N, the first so many training images.
         physics: what the network is told of the operator.
-        settings: how such a network is trained.
     """
 
     FORM: ClassVar[str]
