@@ -36,10 +36,11 @@ PAPER = {  # inches: A4
 PLAIN = "font: 8pt sans-serif; width: 100%; text-align: center; color: #333"
 TYPESET = """
 const done = arguments[0];
-const images = [...document.images].map(image => {
+const images = [...document.images].map(image => new Promise(loaded => {
   image.loading = "eager";
-  return image.decode().catch(() => null);
-});
+  if (image.complete) loaded();
+  image.onload = image.onerror = loaded;
+}));
 // A display that is wider than the paper becomes smaller.
 const fit = () => document.querySelectorAll("mjx-container[display]").forEach(formula => {
   const width = formula.firstElementChild.getBoundingClientRect().width;
