@@ -22,6 +22,8 @@ def write_site(pages, site):
     """Copy the pages into a new folder `site`, with what GitHub Pages needs; its size in bytes."""
     shutil.rmtree(site, ignore_errors=True)
     shutil.copytree(pages, site, ignore=LEFT_OUT)
+    # The buttons lead to the plain copies in lab/; these would be a third of the weight.
+    shutil.rmtree(site / "_sources" / "notebooks", ignore_errors=True)
     # Without this file GitHub Pages leaves out folders whose names start with "_".
     (site / ".nojekyll").touch()
     return sum(file.stat().st_size for file in site.rglob("*") if file.is_file())
