@@ -96,8 +96,8 @@ def until(condition, what):
 
 
 @contextlib.contextmanager
-def opened(lab, name):
-    """The driver of a window with a notebook that was run from top to bottom."""
+def opened(lab, name, last=None):
+    """The driver of a window with a notebook that was run, all of it or to the cell with `last`."""
     with browser(width=1400, height=1000) as driver:
         driver.get(f"{lab[0]}/doc/tree/{name}?token=student")
         ready = "return !!window.jupyterapp && !!jupyterapp.shell.currentWidget?.content?.model"
@@ -106,7 +106,11 @@ def opened(lab, name):
             driver,
             NOTEBOOK + "return Promise.all([panel.context.ready, panel.sessionContext.ready])",
         )
-        run(driver, "notebook:run-all-cells")
+        if last:
+            found = "w => w.model.sharedModel.getSource().includes(arguments[0])"
+            place = f"notebook.widgets.findIndex({found}) + 1"
+            driver.execute_script(f"{NOTEBOOK} notebook.activeCellIndex = {place}", last)
+        run(driver, "notebook:run-all-above" if last else "notebook:run-all-cells")
         yield driver
 
 
@@ -186,7 +190,7 @@ def answer_the_exercise(driver):
 
 
 def test_a_click_on_a_pixel_shows_who_voted_for_it(lab):
-    with opened(lab, PIXELS) as driver:
+    with opened(lab, PIXELS, last="plots.explore_pixels(") as driver:
         screen = driver.find_element(By.CSS_SELECTOR, ".lemmse-explorer canvas.screen")
         driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", screen)
         WebDriverWait(driver, 30).until(lambda _: screen.is_displayed())
