@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor, distributed
 from ..devices import plain_mode, precise
 from ..operators import Identity, as_operator
 from ..operators.checks import RANGE, check_finite, check_images, describe, noise_levels
-from ..reduction import Keys, State, Stream, processes
+from ..reduction import Screen, State, processes
 from .module import PreparedModule, prepared
 
 IMAGES_AT_ONCE = 256
@@ -236,25 +236,22 @@ class WeightedAverage(Estimator):
         """(..., C*H*W) to (..., H*W, C)."""
         return flat.unflatten(-1, (self.image_shape[0], -1)).mT
 
-    def _held(self, keys_of: Callable[[Tensor], Tensor]) -> Stream:
+    def _screened(self, keys_of: Callable[[Tensor], Tensor]) -> Screen:
         """A source of whole images, each with one key.
 
-        Keys are kept in the estimator's precision. Where that does not do, they are made anew in
+        Keys are kept in the estimator's precision. Where that does not do, some are made anew in
         the best one: the digits that were rounded off are needed then.
 
         Args:
             keys_of: takes images (n, C, H, W) to their keys (n, d), in the precision of the images.
         """
         high = precise(self._device)
-
-        def exact() -> Iterator[Keys]:
-            parts = self.images.split(IMAGES_AT_ONCE), self.image_ids.split(IMAGES_AT_ONCE)
-            for x, ids in zip(*parts, strict=True):
-                yield Keys(keys_of(x.to(high)), x.flatten(1).to(self.dtype), ids)
-
-        keys = torch.cat([part.keys.to(self.dtype) for part in exact()])
-        held = Keys(keys, self.images.flatten(1).to(self.dtype), self.image_ids)
-        return Stream(lambda dtype: [held] if dtype == self.dtype else exact(), self.dtype)
+        parts = self.images.split(IMAGES_AT_ONCE)
+        keys = torch.cat([keys_of(x.to(high)).to(self.dtype) for x in parts])
+        values = self.images.flatten(1).to(self.dtype)
+        if torch.equal(keys, values):
+            return Screen(values, values, self.image_ids)  # in the same memory
+        return Screen(keys, values, self.image_ids, lambda i: keys_of(self.images[i].to(high)))
 
 
 def log_normaliser(rank: int, log_pdet: Tensor, sigma: Tensor, samples: int) -> Tensor:

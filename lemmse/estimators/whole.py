@@ -9,7 +9,7 @@ from ..devices import plain_mode
 from ..operators import Diagonal, Stationary
 from ..operators.materialise import real_vectors
 from ..patches import whitening
-from ..reduction import State, Stream, combine, reduce
+from ..reduction import Screen, State, combine, reduce
 from .base import WeightedAverage, log_normaliser
 from .module import prepared
 
@@ -44,9 +44,9 @@ class MMSE(WeightedAverage):
         super().__init__(images, operator, dtype)
 
     @prepared
-    def _source(self) -> Stream:
+    def _source(self) -> Screen:
         """The measurements of the training images, as real vectors."""
-        return self._held(lambda x: real_vectors(self.operator.A(x)))
+        return self._screened(lambda x: real_vectors(self.operator.A(x)))
 
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
         queries = real_vectors(y)
@@ -111,10 +111,10 @@ class EquivariantMMSE(WeightedAverage):
         return _whole_image_whitening(self.preinverse.noise, self.image_shape)
 
     @prepared
-    def _source(self) -> Stream:
+    def _source(self) -> Screen:
         """The training images as the estimator sees them, whitened."""
         apply = self._whitening.apply
-        return self._held(lambda x: apply(self.preinverse.apply(self.operator.A(x))))
+        return self._screened(lambda x: apply(self.preinverse.apply(self.operator.A(x))))
 
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
         z = self.preinverse.apply(y)

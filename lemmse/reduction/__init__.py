@@ -3,6 +3,7 @@
 from .dense import Keys
 from .index import Index
 from .reduce import Source, processes, reduce
+from .screen import Screen
 from .state import Details, State, combine
 from .stream import Stream
 from .top import Top, strongest
@@ -11,6 +12,7 @@ __all__ = [
     "Details",
     "Index",
     "Keys",
+    "Screen",
     "Source",
     "State",
     "Stream",

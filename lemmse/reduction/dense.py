@@ -28,6 +28,8 @@ TILE = {"cpu": 1 << 20, "cuda": 1 << 26}
 # A weight of e^-80 beside a largest one of 1 is far below the rounding of float32. Without this
 # floor, results between 1e-38 and 1e-45 (denormal numbers) make exp on a CPU seven times slower.
 FLOOR = -80.0
+# Gradients multiply weights with slopes, and the products must not become denormal either.
+GRADIENT_FLOOR = -60.0
 NOTHING = math.exp(FLOOR + 1)  # weights up to this stand for less than rounding, whatever they are
 
 
@@ -263,7 +265,8 @@ def pull(
             centre = tile.values[..., :1, :].to(queries)
             rows = slope.rows(centre).to(dtype)
         keys = augment_keys(tile.keys.to(dtype))
-        weights = (keys @ augmented).sub_(shift[..., None, :]).clamp_(min=FLOOR).exp_()
+        weights = (keys @ augmented).sub_(shift[..., None, :])
+        weights.clamp_(min=GRADIENT_FLOOR).exp_()
         if tile.counts is not None:
             weights.mul_(tile.counts.to(dtype)[..., None])
         total += weights.sum(-2)

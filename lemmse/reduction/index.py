@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from .dense import (
     FLOOR,
+    GRADIENT_FLOOR,
     NOTHING,
     Keys,
     Slope,
@@ -32,7 +33,7 @@ from .dense import (
     with_ones,
     with_squares,
 )
-from .rounding import LOGIT_ERROR, logit_error
+from .rounding import LOGIT_ERROR, logit_error, subtracts_exactly
 from .state import Details, State, combine, variance_of
 
 BLOCK = 512  # least number of keys in a block; a block holds at most twice as many
@@ -67,7 +68,7 @@ class Index:
         self.centre = keys.mean(0)
         # The centre is taken off the keys, too, if that rounds nothing away; else off the queries
         # alone, which changes logits by a constant.
-        exact = _subtracts_exactly(keys, self.centre)
+        exact = subtracts_exactly(keys, self.centre)
         self.removed = self.centre if exact else torch.zeros_like(self.centre)
         self.kept_centre = self.centre - self.removed  # the centre of the keys as they are kept
         self.axes = principal_axes(keys, BOX_DIMENSIONS)
@@ -176,7 +177,7 @@ class _Search:
         # What products have more than -||q - k||^2 / 2 sigma^2.
         self.surplus = (norm.square() / 2 + lean) * precision * (not self.differences)
         # Weights below the floor, which slow exp down, occur only if some key is far enough.
-        self.floor = bool(((norm + index.radius).square() * precision / 2 > -FLOOR).any())
+        self.floor = bool(((norm + index.radius).square() * precision / 2 > -GRADIENT_FLOOR).any())
         self.bound = self._bounds(index.coordinates_of(queries))
 
     def _bounds(self, coordinates: Tensor) -> Tensor:
@@ -280,15 +281,15 @@ class _Search:
         index = self.index
         self.augmented[-1] = -(slope.log_sum + self.surplus)
         rows = slope.rows(index.value_centre.to(slope.mean)).to(self.augmented)
-        sums = self.augmented.new_zeros(len(self.augmented), len(self.norm))
-        total = torch.zeros_like(sums[0])
+        sums = self.augmented.new_zeros(len(self.norm), len(self.augmented))
+        total = torch.zeros_like(sums[:, 0])
         for span, chosen in self._visits(self._matters_to(slope.log_sum), merge=True):
-            weights = self._weights(span, chosen)
+            weights = self._weights(span, chosen, GRADIENT_FLOOR)
             weighted = index.weighted[:, span].to(weights.dtype)
             total.index_add_(0, chosen, weighted[0] @ weights)
             weights.mul_(weighted.T @ _columns(rows, chosen))
-            sums.index_add_(1, chosen, self._keys(span).T @ weights)
-        sums = sums.T.to(self.queries)
+            sums.index_add_(0, chosen, weights.T @ self._keys(span))
+        sums = sums.to(self.queries)
         sums[:, :-2] -= sums[:, -1:] * index.kept_centre
         return from_sums(self.queries, sums, total.to(self.queries))
 
@@ -345,11 +346,11 @@ class _Search:
                 yield slice(block * size, end * size), chosen
             block = end
 
-    def _weights(self, span: slice, chosen: Tensor) -> Tensor:
+    def _weights(self, span: slice, chosen: Tensor, floor: float = FLOOR) -> Tensor:
         """Exponentials of the logits of a range of keys, minus the shift: (keys, chosen)."""
         logits = self._logits(span, chosen)
         # The limits bind where rounding is all there is: then nothing overflows.
-        return (logits.clamp_(FLOOR, -FLOOR) if self.floor else logits).exp_()
+        return (logits.clamp_(floor, -FLOOR) if self.floor else logits).exp_()
 
     def _logits(self, span: slice, chosen: Tensor) -> Tensor:
         """Logits of a range of keys, minus the shift once it is set: (keys, chosen)."""
@@ -373,14 +374,6 @@ class _Search:
 def _columns(matrix: Tensor, chosen: Tensor) -> Tensor:
     """Some columns of a matrix; no copy if these are all."""
     return matrix if len(chosen) == matrix.shape[1] else matrix.index_select(1, chosen)
-
-
-def _subtracts_exactly(keys: Tensor, centre: Tensor) -> bool:
-    """Whether keys - centre is free of rounding in float32; float64 has digits to spare."""
-    return keys.dtype == torch.float64 or all(
-        torch.equal((part - centre).double(), part.double() - centre.double())
-        for part in keys.split(ROWS)
-    )
 
 
 def principal_axes(vectors: Tensor, dimensions: int) -> Tensor:

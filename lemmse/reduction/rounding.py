@@ -38,3 +38,11 @@ def largest_radius(queries: Tensor, precision: Tensor, dtype: torch.dtype) -> fl
     allowed = 2 * LOGIT_ERROR / (torch.finfo(dtype).eps / 2 * precision)
     # The positive root of r^2 + 2 |q| r = allowed, in the form without cancellation.
     return (allowed / (norm + (norm.square() + allowed).sqrt())).min().item()
+
+
+def subtracts_exactly(keys: Tensor, centre: Tensor) -> bool:
+    """Whether keys - centre is free of rounding in float32; float64 has digits to spare."""
+    return keys.dtype == torch.float64 or all(
+        torch.equal((part - centre).double(), part.double() - centre.double())
+        for part in keys.split(1 << 16)
+    )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import lemmse
 from lemmse.patches import merge_equal
-from lemmse.reduction import Index, Keys, Stream, combine, index, reduce
+from lemmse.reduction import Index, Keys, Screen, Stream, combine, index, reduce
 
 
 def generator(seed=0):
@@ -71,11 +71,15 @@ def _small_blocks(monkeypatch):
 
 
 @pytest.mark.parametrize("sigma", [0.03, 0.2, 1.0, 20.0])
-@pytest.mark.parametrize("kind", ["stream", "index"])
+@pytest.mark.parametrize("kind", ["stream", "index", "screen"])
 def test_reduction_agrees_with_the_full_matrix(kind, sigma):
     keys = keys_of(clustered(1500, 6).double())
     queries = clustered(40, 6, seed=2).double()
-    source = stream_of(keys, 333) if kind == "stream" else index_of(keys, 0.0)
+    source = {
+        "stream": lambda: stream_of(keys, 333),
+        "index": lambda: index_of(keys, 0.0),
+        "screen": lambda: Screen(keys.keys, keys.values, keys.sources),
+    }[kind]()
     state = reduce(queries, torch.tensor(1 / sigma**2), source, details=True)
     for name, wanted in plain(queries, keys, sigma).items():
         torch.testing.assert_close(fields(state)[name], wanted, rtol=1e-6, atol=1e-9)
@@ -141,6 +145,36 @@ def test_blocks_are_skipped_at_small_sigma_and_not_when_exact(monkeypatch):
     reduce(queries.double(), torch.tensor(1 / 0.05**2), index_of(keys, 0.0))
     assert skipping < 0.5
     assert visited[-1] == 1.0
+
+
+@pytest.mark.parametrize("offset", [0.0, 300.0])
+@pytest.mark.parametrize("sigma", [1e-3, 0.02, 0.2, 3.0])
+def test_a_screen_of_float32_keys_keeps_all_that_matter(sigma, offset):
+    """More dimensions than principal coordinates; a query that is a key, one near, one far."""
+    points = clustered(700, 200) + offset
+    keys = keys_of(points)
+    queries = points[[0, 3, 5]].double()
+    queries[1] += sigma * torch.randn(200, generator=generator(4)).double()
+    queries[2] += 5
+    state = reduce(queries, torch.tensor(1 / sigma**2), Screen(points, keys.values, keys.sources))
+    wanted = plain(queries, keys, sigma)
+    assert (state.mean - wanted["mean"]).abs().max() < 1e-4
+    torch.testing.assert_close(state.log_sum, wanted["log_sum"], rtol=1e-5, atol=1e-2)
+
+
+def test_a_screen_looks_at_few_keys_where_sigma_is_small(monkeypatch):
+    points = clustered(700, 200)
+    exact = []
+    looked = Screen._exact
+
+    def counting(screen, which, centred):
+        exact.append(len(which))
+        return looked(screen, which, centred)
+
+    monkeypatch.setattr(Screen, "_exact", counting)
+    source = Screen(points, points, torch.arange(700))
+    reduce(points[:4].double() + 1e-4, torch.tensor(1e6), source)
+    assert 0 < sum(exact) < 120  # the first point occurs a hundred times
 
 
 def test_equal_keys_merge_with_their_values_averaged():
