@@ -68,12 +68,16 @@ def replaced(path: Path) -> Iterator[Path]:
     with locked(path):
         for left in path.parent.glob(f".{escape(path.stem)}.[0-9]*.draft{escape(path.suffix)}"):
             left.unlink(missing_ok=True)
-        draft = path.with_name(f".{path.stem}.{getpid()}.draft{path.suffix}")
+        draft = _draft(path)
         try:
             yield draft
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.{getpid()}.draft{path.suffix}")
 
 
 def check_writable(path: Path) -> None:
@@ -86,18 +90,12 @@ def check_writable(path: Path) -> None:
     """
     if not path.parent.is_dir() or (path.exists() and not path.is_file()):
         raise ValueError(f"{path}: expected a file in an existing folder")
+    draft = _draft(path)
     try:
-        with replaced(path) as draft:
-            draft.touch()
-            raise _Enough
-    except _Enough:
-        pass
+        draft.touch()
+        draft.unlink()
     except OSError as error:
         raise ValueError(f"{path}: cannot be written: {error}") from error
-
-
-class _Enough(Exception):
-    """Leaves a draft that was only a try."""
 
 
 def read_json(path: Path) -> object:
