@@ -124,6 +124,7 @@ def test_places_that_cannot_be_written_are_refused_at_once(tmp_path):
     assert file.read_text() == "kept"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     for path in (
+        Path("/proc/a.json"),  # where nobody can write, root neither
         tmp_path,
         file / "a.json",
         tmp_path / "nowhere" / "a.json",
