@@ -12,6 +12,7 @@ from ..patches import whitening
 from ..reduction import Screen, State, combine, reduce
 from .base import WeightedAverage, log_normaliser
 from .module import prepared
+from .shifts import Correlations
 
 
 class MMSE(WeightedAverage):
@@ -116,6 +117,15 @@ class EquivariantMMSE(WeightedAverage):
         apply = self._whitening.apply
         return self._screened(lambda x: apply(self.preinverse.apply(self.operator.A(x))))
 
+    @prepared
+    def _correlations(self) -> Correlations | None:
+        """The shifts that matter are found by FFT where B is circulant."""
+        if not isinstance(self.preinverse.noise, Stationary):
+            return None
+        source = self._source
+        keys = source.keys + (source.centre - source.kept_centre)
+        return Correlations(keys.unflatten(1, self.image_shape))
+
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
         z = self.preinverse.apply(y)
         states = [self._evaluate_one(z[i], sigma[i], details) for i in range(len(z))]
@@ -123,15 +133,18 @@ class EquivariantMMSE(WeightedAverage):
 
     def _evaluate_one(self, z: Tensor, sigma: Tensor, details: bool) -> State:
         _, height, width = self.image_shape
-        pixel = torch.arange(height * width, device=z.device)
-        shifts = self._whitening.shifts.to(z.device)
+        whitened, precision = self._whitening, sigma.square().reciprocal()
+        shifts = whitened.shifts.to(z.device)
+        if self._correlations is not None:
+            # This whitening commutes with shifts: once is enough, and most shifts are far away.
+            z = whitened.apply(z[None]).view_as(z)
+            shifts = shifts[self._correlations.near(z, precision).flatten()]
         # T_s z [n] = z[n + s], and back: the estimate at n comes from pixel n - s.
-        there = _moved(pixel[None, :], shifts[:, None], height, width)
-        back = _moved(pixel[None, :], -shifts[:, None], height, width)
+        there = _displaced(shifts, 1, height, width)
+        back = _displaced(shifts, -1, height, width)
         moved = z.flatten(1)[:, there].transpose(0, 1).unflatten(2, (height, width))
-        queries = self._whitening.apply(moved)
-        state = reduce(queries, sigma.square().reciprocal(), self._source, details)
-        whitened = self._whitening
+        queries = moved.flatten(1) if self._correlations else whitened.apply(moved)
+        state = reduce(queries, precision, self._source, details)
         samples = self.total_images * height * width
         constant = log_normaliser(whitened.rank, whitened.log_pdet.to(sigma), sigma, samples)
 
@@ -158,12 +171,11 @@ def _per_pixel(state: State, as_pixels, pixel: Tensor) -> State:
     return State.of(spread)
 
 
-def _moved(pixel: Tensor, shift: Tensor, height: int, width: int) -> Tensor:
-    """Pixel indices displaced by shifts that are pixel indices (or negated ones) themselves."""
-    sign = torch.where(shift < 0, -1, 1)
-    rows = pixel // width + sign * (shift.abs() // width)
-    columns = pixel % width + sign * (shift.abs() % width)
-    return rows % height * width + columns % width
+def _displaced(shifts: Tensor, sign: int, height: int, width: int) -> Tensor:
+    """All pixel indices, displaced by shifts that are pixel indices themselves, (S, H*W)."""
+    rows = torch.arange(height, device=shifts.device) + sign * (shifts // width)[:, None]
+    columns = torch.arange(width, device=shifts.device) + sign * (shifts % width)[:, None]
+    return (rows % height * width)[:, :, None].add(columns[:, None, :] % width).flatten(1)
 
 
 class _WholeImage:
@@ -207,7 +219,7 @@ def _whiten_diagonal(noise, image_shape) -> _WholeImage:
     gain = noise.gain.expand(image_shape)
     visible = gain != 0
     every = torch.arange(height * width)
-    moved = visible.flatten(1)[:, _moved(every[None, :], every[:, None], height, width)]
+    moved = visible.flatten(1)[:, _displaced(every, 1, height, width)]
     allowed = (moved == visible.flatten(1)[:, None, :]).all(2).all(0)
 
     def apply(z: Tensor) -> Tensor:

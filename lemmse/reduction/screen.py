@@ -147,7 +147,8 @@ class Screen:
         else:
             nearest = -log_sum / precision
             margin = margin + GRADIENT / precision
-        rounding = self._rounding(norm, max(self.radius, self.norm), coordinates.shape[1])
+        # Once for the bound, once for a nearest key that was rounded.
+        rounding = 2 * self._rounding(norm, max(self.radius, self.norm), coordinates.shape[1])
         which = _below(bound, nearest + margin + rounding - own)
         products = self._products(_rows(self.keys, which), centred, _rows(self.half_square, which))
         rounding = self._rounding(norm, self.norm, queries.shape[1])
@@ -177,7 +178,7 @@ class Screen:
 
     def _half_distance_to(self, which: Tensor, centred: Tensor) -> Tensor:
         """Half the squared distance from each query to one key of its own, (n)."""
-        return (self._best(which, centred.dtype) - centred).square().sum(1) / 2
+        return (self._centred(self.keys[which], centred.dtype) - centred).square().sum(1) / 2
 
     def _exact(self, which: Tensor, centred: Tensor) -> Tensor:
         """The products of some keys, (n, s), in the queries' precision."""
