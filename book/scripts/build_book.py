@@ -4,7 +4,7 @@
     python book/scripts/build_book.py --strict         build everything; warnings are errors
     python book/scripts/build_book.py --unless-built   only if there are no pages yet
 
-Chapters that were not executed are shown without figures and numbers; --strict asks for all.
+Chapters that were not executed are shown without figures; --strict asks for all.
 
 The sources are gathered in _build/source under the names that they have in the repository, so that
 the links of the pages (Colab, repository) point at the files in the repository.
@@ -24,6 +24,7 @@ from address import install_lines, repository_url
 from draft_pages import draft
 from execute_notebooks import executed_copy, has_changed
 from lab_copies import lab_files
+from stored_numbers import stored_values
 from sync_notebooks import ROOT, notebook_paths
 from write_files import write_changed
 
@@ -46,7 +47,8 @@ def book_config(url, root=ROOT):
 def page_notebook(path):
     """The file of a page: the executed copy without the state of its widgets, or a draft."""
     if not executed_copy(path).exists():
-        return draft(path.read_text(encoding="utf-8"), int(path.name[:2]))
+        text = path.read_text(encoding="utf-8")
+        return draft(text, int(path.name[:2]), stored_values(path) or {})
     notebook = nbformat.read(executed_copy(path), as_version=4)
     notebook.metadata.pop("widgets", None)
     return nbformat.writes(notebook)

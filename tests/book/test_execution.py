@@ -79,14 +79,16 @@ def test_a_draft_shows_the_text_and_a_place_for_every_figure_and_number():
     figure = {"mystnb": {"figure": {"name": "fig-a", "caption": "A picture."}}}
     cells = [
         nbformat.v4.new_markdown_cell("# Title"),
-        nbformat.v4.new_markdown_cell("It is {glue:text}`psnr` in {numref}`fig-a`."),
+        nbformat.v4.new_markdown_cell(
+            "It is {glue:text}`psnr`, not {glue:text}`a`, in {numref}`fig-a`."
+        ),
         nbformat.v4.new_code_cell("draw()", metadata=figure),
         nbformat.v4.new_code_cell("print()"),
     ]
-    text = draft(nbformat.writes(nbformat.v4.new_notebook(cells=cells)), 7)
+    text = draft(nbformat.writes(nbformat.v4.new_notebook(cells=cells)), 7, {"psnr": "31 dB"})
     title, notice, prose, drawn, other = nbformat.reads(text, as_version=4).cells
     assert title.source == "# Title"
     assert "CHAPTERS=7" in notice.source
-    assert prose.source == "It is … in {numref}`fig-a`."
+    assert prose.source == "It is 31 dB, not …, in {numref}`fig-a`."
     assert "not computed" in drawn.outputs[0].data["text/html"]
     assert other.outputs == []
