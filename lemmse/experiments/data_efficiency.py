@@ -40,7 +40,7 @@ COST = "40 minutes"
 OPTIONS = ("seeds",)
 
 QUICK = [(0, 100, name) for name in ("svd", "proximal", "learned")]
-"""The cells of the quick version: seed, number of images, contestant."""
+"""What the quick version trains, as (seed, number of images, contestant)."""
 
 SHARES = (0.1, 0.25, 0.5, 1.0)
 IMAGES = 1000

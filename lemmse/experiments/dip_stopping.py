@@ -34,7 +34,7 @@ WIDTHS = {1.0: 40_000, 2.0: 40_000, 5.0: 40_000, 10.0: 4_000}
 NOISES = (0.1, 0.3, 1.0)
 """``|eps|`` as a share of ``|A xbar|``."""
 STEPS = {1.0: 0.1, 2.0: 0.3, 5.0: 0.7, 10.0: 0.7}
-"""gamma for every condition number: small where the curve is short, below 1/L everywhere."""
+"""The gamma of every condition number, small where the curve is short and below 1/L everywhere."""
 ITERATIONS = {1.0: 400, 2.0: 600, 5.0: 1200, 10.0: 3000}
 THRESHOLD = 1e-3
 """The rule that knows nothing of the noise stops where ``|A x - y|`` is at most this share of
