@@ -38,6 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
         text = " ".join(str(error).split()) or type(error).__name__
         print(f"lemmse: error: {text}", file=sys.stderr)
         return 2
+    except RuntimeError as error:
+        if "memory" not in str(error):  # torch has no class for that on the processor
+            raise
+        print("lemmse: error: not enough memory: take fewer images", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("lemmse: interrupted", file=sys.stderr)
         return 130

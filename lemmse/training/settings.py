@@ -8,6 +8,9 @@ import torch
 
 from ..operators.checks import check_positive_integers
 
+LARGEST = 10**9
+"""More steps, or images a step, are a slip of the keyboard."""
+
 WARM_UP = 0.02
 """Share of the steps in which the learning rate rises from zero."""
 
@@ -54,8 +57,13 @@ class Settings:
         check_positive_integers(steps=self.steps, batch=self.batch, records=self.records)
         if self.crop is not None:
             check_positive_integers(crop=self.crop)
-        if not 0 < self.learning_rate < float("inf"):
-            raise ValueError(f"learning_rate: expected > 0, got {self.learning_rate}")
+        for name, most in (("steps", LARGEST), ("batch", LARGEST), ("seed", 2**63 - 1)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name}: expected 0 to {most}, got {getattr(self, name)}")
+        if not 0 < self.learning_rate <= 1e30:  # float32 holds no more
+            raise ValueError(
+                f"learning_rate: expected > 0 and at most 1e30, got {self.learning_rate}"
+            )
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema: expected a number in [0, 1), got {self.ema}")
         if not 0 < self.clip < float("inf"):

@@ -33,6 +33,9 @@ PHYSICS_NETWORKS: dict[str, type[PhysicsNetwork | FullyLearned]] = {
     "proximal": UnrolledProximal,
     "learned": FullyLearned,
 }
+DEEPEST = 1000
+"""The largest number of layers."""
+
 LAYERED = ("gradient", "ista", "lista", "proximal", "learned")
 """The networks whose number of layers is a choice, and part of their names."""
 
@@ -92,6 +95,8 @@ class PhysicsSpec(ModelSpec):
         if (self.kind in LAYERED) != bool(self.layers):
             wanted = "a number of layers: -kK" if self.kind in LAYERED else "no layers"
             raise ValueError(f"layers of {self.kind}: expected {wanted}, got {self.layers}")
+        if self.layers is not None and self.layers > DEEPEST:
+            raise ValueError(f"layers: expected at most {DEEPEST}, got {self.layers}")
 
     @classmethod
     def of_parts(cls, parts: dict[str, str | None]) -> PhysicsSpec:

@@ -244,6 +244,15 @@ def test_an_interruption_while_everything_is_imported_is_quiet(capsys, monkeypat
     assert capsys.readouterr().err == "lemmse: interrupted\n"
 
 
+def test_too_little_memory_is_one_line(tmp_path, faces, monkeypatch, capsys):
+    def full(*args, **options):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 1 byte.\nframe 1")
+
+    monkeypatch.setattr(datasets, "load", full)
+    assert estimate(tmp_path, faces)[0] == 2
+    assert "not enough memory" in error_line(capsys)
+
+
 def test_output_that_nobody_reads_is_no_error():
     command = f"{sys.executable} -m lemmse models --missing | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True)

@@ -218,6 +218,8 @@ def test_a_network_that_holds_the_operator_is_given_the_measurement():
     ("call", "message"),
     [
         (lambda: Settings(steps=0), "steps: expected a positive integer, got 0"),
+        (lambda: Settings(batch=10**12), "batch: expected 0 to 1000000000, got 1000000000000"),
+        (lambda: Settings(seed=-1), "seed: expected 0 to"),
         (lambda: Settings(ema=1.0), r"ema: expected a number in \[0, 1\)"),
         (lambda: Settings(learning_rate=-1), "learning_rate"),
         (lambda: Settings(precision="float16"), "float32 or bfloat16, got 'float16'"),

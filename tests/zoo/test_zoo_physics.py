@@ -58,6 +58,7 @@ def test_the_catalogue_has_two_kinds_and_no_name_twice():
         ("photos-grey/blur/wiener", "network: expected one of inverse, svd"),
         ("photos-grey/blur/svd-k3", "layers of svd: expected no layers, got 3"),
         ("photos-grey/blur/ista", "layers of ista: expected a number of layers"),
+        ("photos-grey/blur/ista-k99999999999", "layers: expected at most 1000, got 99999999999"),
         ("photos-grey/blur/ista-k0", "layers of ista: expected a number of layers"),
     ],
 )
