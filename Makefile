@@ -49,7 +49,7 @@ wheel: environment
 test: environment
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 	$(BIN)/python book/scripts/execute_notebooks.py
 	$(BIN)/python book/scripts/build_book.py --strict
 	$(BIN)/python -m pytest -m "book or fresh_environment"
