@@ -78,7 +78,7 @@ def chosen_options(name: str, args: argparse.Namespace) -> dict:
 
 def list_experiments() -> None:
     """What was published, when and where it was computed, and what it cost."""
-    print(f"{'name':<16}{'date':<12}{'device':<16}{'cost, one core':<18}chapter, what")
+    print(f"{'name':<16}{'date':<12}{'device':<16}{'about, one core':<18}chapter, what")
     for name, module in EXPERIMENTS.items():
         last = max(machines(record.read(name)), key=lambda machine: machine["date"])
         print(

@@ -21,7 +21,7 @@ from .record import Bar, Cell, machine, silent
 NAME = "comparison"
 TITLE = "PSNR(network, LE-MMSE) of all local networks, on training and on test images"
 CHAPTERS = "13, 14, 16, 19"
-COST = "6 minutes a problem"
+COST = "2 hours"
 OPTIONS = ("models", "folder", "images")
 
 SIGMAS = (0.01, 0.05, 0.1, 0.2, 0.5, 1.0)

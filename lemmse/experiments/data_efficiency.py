@@ -36,7 +36,7 @@ from .record import Bar, Cell, machine, silent
 NAME = "data-efficiency"
 TITLE = "learning curves of networks with the physics inside, and of fully learned ones"
 CHAPTERS = "21"
-COST = "40 minutes"
+COST = "30 minutes"
 OPTIONS = ("seeds",)
 
 QUICK = [(0, 100, name) for name in ("svd", "proximal", "learned")]

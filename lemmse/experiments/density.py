@@ -31,7 +31,7 @@ from .record import Bar, Cell, machine, silent
 NAME = "density"
 TITLE = "networks against LE-MMSE on images of another data set, by log-density of the patches"
 CHAPTERS = "15"
-COST = "10 minutes"
+COST = "5 minutes"
 OPTIONS = ("models", "folder", "images", "on", "sigmas")
 
 MODELS = ("fashion-mnist/denoising/*-p5", "photos-grey/denoising/*-p5")

@@ -23,7 +23,7 @@ from .record import Bar, rounded, run_cells, silent
 NAME = "dip-image"
 TITLE = "photographs by the deep image prior, and by estimators that know others"
 CHAPTERS = "27"
-COST = "10 minutes"
+COST = "3 minutes"
 OPTIONS = ()
 QUICK = ("noise",)
 """The cells of the quick version."""

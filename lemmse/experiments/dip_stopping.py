@@ -22,7 +22,7 @@ from .record import Bar, rounded, run_cells, silent
 NAME = "dip-stopping"
 TITLE = "the error along the iterations under noise, and where rules stop them"
 CHAPTERS = "27"
-COST = "10 minutes"
+COST = "2 minutes"
 OPTIONS = ()
 QUICK = ("1",)
 """The cells of the quick version."""

@@ -25,7 +25,7 @@ from .record import Bar, Cell, machine, silent
 NAME = "tomography"
 TITLE = "LE-MMSE on the data of scanners with faults"
 CHAPTERS = "22"
-COST = "10 minutes"
+COST = "7 minutes"
 OPTIONS = ()
 
 SIZE = (32, 32)
