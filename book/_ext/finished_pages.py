@@ -21,7 +21,7 @@ DESCRIPTIONS = {
     "genindex": "All functions, classes and terms of the book and of the package lemmse.",
     "py-modindex": "The modules of the package lemmse.",
     "prf-prf": "All theorems, propositions, lemmas and definitions of the book.",
-    "search": "Search the book.",
+    "search": "Search all chapters of the book and the reference of the package.",
 }
 
 

@@ -26,7 +26,10 @@ FORMAT = 1
 """The version of the form of the files."""
 
 SHIPPED = Path(__file__).parent.parent / "results"
-"""The folder of the published results; it is book/results, too."""
+"""The folder of the published results; it is book/results, too.
+
+:meta hide-value:
+"""
 
 IDENTITY = ("sha256", "images")
 """Numbers of other weights, or of another number of images, are not mixed."""
