@@ -29,7 +29,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-WAIT_SECONDS = 120
+WAIT_SECONDS = 300
 PHONE_BELOW = 600  # pixels: a narrower window behaves as a phone (viewport, scroll bars)
 
 
