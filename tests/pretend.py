@@ -115,6 +115,12 @@ class Shadow(torch.Tensor):
     def __format__(self, form: str) -> str:
         return format(self.item() if self.dim() == 0 else self.numbers, form)
 
+    def new_tensor(self, data, **options):  # here, since backward passes do not go through _Above
+        options = {"dtype": self.dtype, "device": self.device} | options
+        device = options.pop("device")
+        data = pytree.tree_map(_as_number, data) if isinstance(data, (list, tuple)) else data
+        return torch.tensor(data, **options, device="cpu").to(device)
+
     def tolist(self):
         return self.numbers.tolist()
 
@@ -272,9 +278,6 @@ class _Above(TorchFunctionMode):
             args = (args[0], _as_index(args[1]), *args[2:])
             if len(args) == 3 and not isinstance(args[2], torch.Tensor):
                 args = (*args[:2], torch.tensor(args[2], dtype=args[0].dtype, device="cpu"))
-        if func is torch.Tensor.new_tensor:
-            like, *args = args
-            func, kwargs = torch.tensor, {"dtype": like.dtype, "device": like.device} | kwargs
         if func in (torch.tensor, torch.as_tensor, torch.asarray):
             device = kwargs.pop("device", None)
             if isinstance(args[0], (list, tuple)):
