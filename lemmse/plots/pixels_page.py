@@ -139,7 +139,11 @@ _SCRIPT = """
     event.stopPropagation();
     move(row + step[0], column + step[1]);
   });
-  for (const select of [image, plane]) select.addEventListener("change", show);
+  for (const select of [image, plane]) {
+    select.addEventListener("change", show);
+    // In Jupyter Lab the arrow keys would go to the next cell.
+    select.addEventListener("keydown", event => event.stopPropagation());
+  }
   await atlas.decode();
   find("live").hidden = false;
   show();
