@@ -20,7 +20,6 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from .dense import (
     FLOOR,
@@ -31,10 +30,9 @@ from .dense import (
     augment_queries,
     from_sums,
     with_ones,
-    with_squares,
 )
 from .rounding import LOGIT_ERROR, logit_error, subtracts_exactly
-from .state import Details, State, combine, variance_of
+from .state import Details, State, combine
 
 BLOCK = 512  # least number of keys in a block; a block holds at most twice as many
 MOST_BLOCKS = 4096
@@ -88,6 +86,9 @@ class Index:
         self.value_centre = merged.values[:1]
         self.values = with_ones(merged.values[order] - self.value_centre)
         self.spread = merged.spread[order]
+        # Squared deviations up to this are those of keys whose weights are nothing.
+        largest = 4 * (self.values[:, 1:].square().max() + self.spread.max()).item()
+        self.nothing = NOTHING * self.total * largest
         self.weighted = (self.values * self.counts[:, None]).T.contiguous()
         self.sources = merged.sources[order]
         boxes = coordinates[order].view(self.blocks, self.size, -1)
@@ -176,8 +177,8 @@ class _Search:
         lean = queries @ index.kept_centre.to(queries)
         # What products have more than -||q - k||^2 / 2 sigma^2.
         self.surplus = (norm.square() / 2 + lean) * precision * (not self.differences)
-        # Weights below the floor, which slow exp down, occur only if some key is far enough.
-        self.floor = bool(((norm + index.radius).square() * precision / 2 > -GRADIENT_FLOOR).any())
+        # Weights below a floor, which slow exp down, occur only if some key is far enough.
+        self.reach = ((norm + index.radius).square() * precision / 2).max().item()
         self.bound = self._bounds(index.coordinates_of(queries))
 
     def _bounds(self, coordinates: Tensor) -> Tensor:
@@ -197,15 +198,24 @@ class _Search:
         """The state of the queries."""
         self._visit_best_block()
         self._visit_nearer_blocks(all_queries=details)
-        sums, moments, squares = self._sum(details)
+        winner = self._winner() if details else None
+        sums, second, squares = self._sum(winner)
         top, sums = self.top.to(self.precision), sums.to(self.precision)
-        mean = (sums[1:] / sums[0]).T + self.index.value_centre
-        state = State(top + sums[0].log(), mean)
+        mean = sums[1:] / sums[0]
+        state = State(top + sums[0].log(), mean.T + self.index.value_centre)
         if details:
+            variance = self._variance(second.to(top) / sums[0], mean, winner)
             log_square = 2 * top + squares.to(top).log()
-            rest = Details(variance_of(moments), log_square, top, self._source())
-            state = State(state.log_sum, mean, rest)
+            rest = Details(variance, log_square, top, self.index.sources[winner])
+            state = State(state.log_sum, state.mean, rest)
         return state.shift(-self.surplus)
+
+    def _variance(self, second: Tensor, mean: Tensor, winner: Tensor) -> Tensor:
+        """From mean squared deviations from the winner's values, and means, (c, n): (n, c)."""
+        index = self.index
+        second = torch.where(second > index.nothing, second, 0.0)
+        deviation = mean - index.values[winner, 1:].T.to(mean)
+        return (second - deviation.square()).clamp_min(0).T
 
     def _visit_best_block(self) -> None:
         """Starts with the nearest key of the block whose box is nearest."""
@@ -251,30 +261,39 @@ class _Search:
         # Rounded up: a bound is compared with a number that is not below the true one.
         return self.bound < torch.nextafter(limit, torch.full_like(limit, torch.inf))
 
-    def _sum(self, details: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def _sum(self, winner: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """The weighted sums over all blocks that matter, relative to the shift ``top``.
 
+        Args:
+            winner: positions of the queries' nearest keys, (n), if details are wanted. Squares are
+                those of deviations from their values: no digits cancel, and they are exactly 0
+                where all that has any weight agrees.
+
         Returns:
-            Sums of w and w v, (1 + c, n), in the working precision; with details, the moments that
-            `variance_of` takes, and the sums of w^2.
+            Sums of w and w v, (1 + c, n), of w (v - v_winner)^2, (c, n), and of w^2, (n).
         """
         index = self.index
         self.augmented[-1] = -self.top
         sums = self.top.new_zeros(len(index.weighted), len(self.top))
-        moments = self.precision.new_zeros(2 * len(sums) - 1, len(self.top))
+        second = torch.zeros_like(sums[1:])
         squares = torch.zeros_like(self.top)
+        if winner is not None:
+            values = index.values.to(sums)
+            reference = values[winner].T
         for span, chosen in self._visits(self._matters(), merge=True):
             weights = self._weights(span, chosen)
             weighted = index.weighted[:, span].to(weights.dtype)
             sums.index_add_(1, chosen, weighted @ weights)
-            if details:
-                counts = index.counts[span]
-                best = functional.threshold(weights.to(moments.dtype), NOTHING, 0)
-                rows = with_squares(index.values[span].to(best), index.spread[span])
-                rows = rows * counts[:, None]
-                moments.index_add_(1, chosen, rows.T @ best)
-                squares.index_add_(0, chosen, weighted[0] @ weights.square_())
-        return sums, moments, squares
+            if winner is not None:
+                counts = weighted[0]
+                for column in range(len(second)):
+                    deviation = values[span, None, 1 + column] - reference[1 + column, chosen]
+                    products = counts @ deviation.square_().mul_(weights)
+                    second[column].index_add_(0, chosen, products)
+                spread = index.spread[span].to(weights) * counts[:, None]
+                second.index_add_(1, chosen, spread.T @ weights)
+                squares.index_add_(0, chosen, counts @ weights.square_())
+        return sums, second, squares
 
     def pull(self, slope: Slope) -> Tensor:
         """The sums behind the gradient; see `dense.pull`."""
@@ -311,14 +330,12 @@ class _Search:
         """How far below the largest a logit is negligible, with room for the rounding of logits."""
         return math.log(self.index.total / self.index.tolerance) + 50 * self.error
 
-    def _source(self) -> Tensor:
-        """The identifier of each query's nearest key."""
-        source = torch.empty_like(self.top_block)
-        self.augmented[-1] = 0
+    def _winner(self) -> Tensor:
+        """The position of each query's nearest key."""
+        winner = torch.empty_like(self.top_block)
         for span, chosen in self._visits(self._one_block_each()):
-            winner = self._logits(span, chosen).argmax(0)
-            source[chosen] = self.index.sources[span][winner]
-        return source
+            winner[chosen] = span.start + self._logits(span, chosen).argmax(0)
+        return winner
 
     def _visits(self, wanted: Tensor, merge: bool = False) -> Iterator[tuple[slice, Tensor]]:
         """Goes through the wanted pairs of block and query, (blocks, n), block by block.
@@ -349,8 +366,7 @@ class _Search:
     def _weights(self, span: slice, chosen: Tensor, floor: float = FLOOR) -> Tensor:
         """Exponentials of the logits of a range of keys, minus the shift: (keys, chosen)."""
         logits = self._logits(span, chosen)
-        # The limits bind where rounding is all there is: then nothing overflows.
-        return (logits.clamp_(floor, -FLOOR) if self.floor else logits).exp_()
+        return (logits.clamp_(min=floor) if self.reach > -floor else logits).exp_()
 
     def _logits(self, span: slice, chosen: Tensor) -> Tensor:
         """Logits of a range of keys, minus the shift once it is set: (keys, chosen)."""
