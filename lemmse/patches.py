@@ -130,7 +130,7 @@ class LocationGroup:
     def whiten_as(self, patches: Tensor, which: slice) -> Tensor:
         """Applies one whitening, shared or that of the single location ``which``, to (..., d)."""
         if self.matrix is None:
-            return patches
+            return self._centred(patches)
         matrix = self.matrix[0] if self.shared else self.matrix[which][0]
         return self._centred(patches) @ matrix.to(patches).T
 

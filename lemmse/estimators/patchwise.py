@@ -33,9 +33,11 @@ class Patchwise(WeightedAverage):
         return [self._centred(group.to(self.images.device)) for group in groups]
 
     def _centred(self, group: LocationGroup) -> LocationGroup:
-        """Centres a group that whitens at the mean of its patches: those of the mean image."""
-        if group.matrix is None:
-            return group
+        """Centres a group that whitens; an index takes off the mean of the others itself."""
+        return group if group.matrix is None else self._at_mean(group)
+
+    def _at_mean(self, group: LocationGroup) -> LocationGroup:
+        """Centres a group at the mean of its patches: those of the mean image."""
         mean = self._seen.mean(0, keepdim=True, dtype=precise(self.images.device))
         patches = extract(mean, self.patch_size, group.locations)
         return replace(group, centre=patches.mean((0, 1)))
@@ -68,7 +70,7 @@ class Patchwise(WeightedAverage):
         for start in range(0, len(self.images), step):
             part = slice(start, start + step)
             patches = extract(self._seen[part], self.patch_size, None if whole else locations)
-            if group.matrix is not None:  # the centre has digits that float32 would round off
+            if group.centre is not None:  # it has digits that float32 would round off
                 patches = patches.to(precise(patches.device))
             values = self.images[part].flatten(2).mT
             sources = self.image_ids[part, None] * pixels + locations

@@ -4,8 +4,11 @@ import contextlib
 import io
 import os
 import socket
+import subprocess
+import sys
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,19 +20,31 @@ from lemmse.__main__ import main
 from lemmse.commands import estimate, processes
 from lemmse.experiments import comparison
 
+ROOT = Path(__file__).parents[2]
 ESTIMATE = ["estimate", "--images", "17", "--count", "2", "--patch-size", "3"]
 NAMES = [f"photos-grey/denoising/{kind}-p3-n6" for kind in ("patchmlp", "resnet", "unet")]
 
 
-def rank_of_two(send, rank, port, words, prepare=lambda send, rank: None):
-    """The command line as process `rank` of two; sends its exit code and what it printed."""
-    os.environ |= {
+def of_rank(rank, port):
+    """What torchrun tells process `rank` of two."""
+    return {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def rank_of_two(send, rank, port, words, prepare=lambda send, rank: None):
+    """The command line as process `rank` of two; sends its exit code and what it printed."""
+    os.environ |= of_rank(rank, port)
     prepare(send, rank)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -38,9 +53,7 @@ def rank_of_two(send, rank, port, words, prepare=lambda send, rank: None):
 
 
 def start(words, prepare=lambda send, rank: None):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     return [Process(rank_of_two, rank, port, words, prepare) for rank in (0, 1)]
 
 
@@ -123,10 +136,24 @@ def test_the_comparison_gives_the_answer_of_one_process(folder, tmp_path):
 def test_train_shares_out_the_models(tmp_path):
     options = ["--out", str(tmp_path), "--checkpoints", str(tmp_path / "c")]
     words = ["train", *NAMES, *options, "--steps", "2", "--batch", "2", "--crop", "2"]
-    results = [process.receive() for process in start(words)]
-    assert [code for code, _, _ in results] == [0, 0], results
-    assert "process 1 of 2 trains 2 of the models" in results[0][1]
-    assert "process 2 of 2 trains 1 of the models" in results[1][1]
+    # Not forks: gradients do not work in the fork of a process that has computed some.
+    command = [sys.executable, "-m", "lemmse", *words]
+    ranks = [
+        subprocess.Popen(
+            command,
+            env=os.environ
+            | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+            | of_rank(rank, port),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for port in [free_port()]
+        for rank in (0, 1)
+    ]
+    out = [process.communicate(timeout=300)[0] for process in ranks]
+    assert [process.returncode for process in ranks] == [0, 0], out
+    assert "process 1 of 2 trains 2 of the models" in out[0]
+    assert "process 2 of 2 trains 1 of the models" in out[1]
     assert set(zoo.names(tmp_path)) == set(NAMES)
     for name in NAMES:
         assert zoo.load(name, tmp_path).patch_size == 3

@@ -48,7 +48,9 @@ def test_the_strongest_of_all_tiles_are_those_of_the_full_matrix(tile, chunk, k,
     precision = torch.full((20,), sigma**-2, dtype=torch.float64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(dense.TILE, "cpu", 20 * tile)
-        found = strongest(queries, precision, Stream(lambda: held.tiles(chunk)), k)
+        found = strongest(
+            queries, precision, Stream(lambda dtype: held.tiles(chunk), torch.float64), k
+        )
     log_sum, weights, indices = plain(queries, keys, sigma, k)
     torch.testing.assert_close(found.log_sum, log_sum)
     torch.testing.assert_close(found.weights, weights)
@@ -60,7 +62,7 @@ def test_every_query_has_its_own_noise_level():
     held = Keys(keys, keys[:, :1], torch.arange(50))
     sigma = torch.tensor([0.2, 2.0], dtype=torch.float64)
     queries = keys[:1].expand(2, 3) + 0.1
-    found = strongest(queries, sigma**-2, Stream(lambda: [held]), 3)
+    found = strongest(queries, sigma**-2, Stream(lambda dtype: [held], torch.float64), 3)
     for i in range(2):
         torch.testing.assert_close(
             found.weights[i], plain(queries[[i]], keys, sigma[i].item(), 3)[1][0]
@@ -69,7 +71,7 @@ def test_every_query_has_its_own_noise_level():
 
 def test_missing_keys_have_no_weight():
     keys = torch.zeros(2, 3, dtype=torch.float64)
-    stream = Stream(lambda: [Keys(keys, keys[:, :1], torch.tensor([5, 7]))])
+    stream = Stream(lambda dtype: [Keys(keys, keys[:, :1], torch.tensor([5, 7]))], torch.float64)
     found = strongest(torch.ones(1, 3, dtype=torch.float64), torch.ones(1), stream, 4)
     torch.testing.assert_close(found.weights[0], torch.tensor([0.5, 0.5, 0, 0]).double())
     assert sorted(found.sources[0].tolist()) == [-1, -1, 5, 7]
@@ -82,7 +84,7 @@ def test_parts_combine_to_the_whole(cut):
 
     def over(part):
         held = Keys(keys[part], keys[part, :1], torch.arange(50)[part])
-        return strongest(queries, precision, Stream(lambda: [held]), 5)
+        return strongest(queries, precision, Stream(lambda dtype: [held], torch.float64), 5)
 
     together = Top.over([over(slice(0, cut)), over(slice(cut, 50))])
     torch.testing.assert_close(together.weights, over(slice(0, 50)).weights)
