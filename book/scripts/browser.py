@@ -59,6 +59,7 @@ def browser(width=1280, height=900, dark=False):
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         driver = webdriver.Chrome(options, webdriver.ChromeService(found[1]))
         try:
+            driver.command_executor.client_config.timeout = WAIT_SECONDS + 60
             driver.set_script_timeout(WAIT_SECONDS)
             driver.set_page_load_timeout(WAIT_SECONDS)
             size = {"width": width, "height": height, "deviceScaleFactor": 1}

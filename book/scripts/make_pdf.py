@@ -167,7 +167,18 @@ def print_pdf(address):
             "generateDocumentOutline": True,
             "generateTaggedPDF": True,
         }
-        return base64.b64decode(driver.execute_cdp_cmd("Page.printToPDF", options)["data"])
+        # In pieces: the connection to the browser breaks over a message of the whole book.
+        options["transferMode"] = "ReturnAsStream"
+        stream = driver.execute_cdp_cmd("Page.printToPDF", options)["stream"]
+        return b"".join(pieces(driver, stream))
+
+
+def pieces(driver, stream):
+    """The bytes of a stream of the browser, piece by piece."""
+    piece = {"eof": False}
+    while not piece["eof"]:
+        piece = driver.execute_cdp_cmd("IO.read", {"handle": stream, "size": 1_000_000})
+        yield base64.b64decode(piece["data"]) if piece["base64Encoded"] else piece["data"].encode()
 
 
 def main():

@@ -24,7 +24,8 @@ PICTURES = (".png", ".webp", ".svg", ".jpg", ".jpeg", ".gif")
 INTRO = "book/intro.html"
 HEAVIEST = "notebooks/2-theory/10-reading.html"  # with the explorer of all pixels
 CHAPTER = "notebooks/2-theory/07-le-mmse.html"
-KINDS = [INTRO, CHAPTER, "book/api.html", "book/models.html", "search.html?q=locality"]
+# Of each kind a page. On the API page, a megabyte of text, axe takes minutes.
+KINDS = [INTRO, CHAPTER, "book/command-line.html", "book/models.html", "search.html?q=locality"]
 SETTLED = """
 const done = arguments[arguments.length - 1];
 const typeset = () => window.MathJax?.startup?.promise ?? Promise.resolve();
