@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from ..operators import MRI, Constant, General, Mask, Operator, PreInverse, Stationary
+from ..operators.base import MatrixMap
 from ..operators.blur import negate_frequencies
 from ..operators.checks import check_images, check_positive, check_sizes
 from ..operators.pixelwise import check_mask
+from ..operators.structure import Noise
 
 PLANE = (-2, -1)
 
@@ -44,11 +48,11 @@ class Inpainting(Mask):
             kind = "adjoint"
         return super().preinverse(kind, image_shape, regularisation)
 
-    def preinverse_by_operator(
+    def map_of_operator(
         self, inverse: Operator, image_shape: tuple[int, int, int]
-    ) -> PreInverse:
-        noise = self.materialised(inverse.A, image_shape)
-        return PreInverse(type(inverse).__name__, inverse.A, noise)
+    ) -> tuple[Callable[[Tensor], Tensor], Noise]:
+        noise = self.written_out(inverse.A, image_shape)
+        return MatrixMap(noise, image_shape), noise
 
 
 class RealImageMRI(Operator):
