@@ -284,12 +284,13 @@ def _cell(file: record.Record, seed: int, count: int, name: str) -> Cell:
     return Cell(f"{name}, {count} images, seed {seed}", done, compute)
 
 
+# Measured once, so that all contestants are given the same time. (No docstring: Sphinx would take
+# an instance for a member of the module of its class.)
 CLOCK = Cell(
     "equal time",
     lambda results: "equal time" in results,
     lambda results: {"equal time": equal_time()},
 )
-"""Measured once, so that all contestants are given the same time."""
 
 
 def steps_of(name: str, equal: int | None) -> int:
