@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..operators.checks import check_positive_integers
-from .base import LocalNetwork, ResidualBlock, Skip, cropped
+from .base import LocalNetwork, Pointwise, ResidualBlock, Skip, cropped
 
 
 class Chain(LocalNetwork):
@@ -21,7 +21,8 @@ class Chain(LocalNetwork):
 
     def body(self, z: Tensor, embedding: Tensor) -> Tensor:
         """See `LocalNetwork`."""
-        h = self.first(z)
+        # Channels side by side in memory: every layer keeps it, and pointwise ones need it.
+        h = self.first(z).contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             h = block(h, embedding)
         return self.last(h)
@@ -61,7 +62,7 @@ class PatchMLP(Chain):
         check_positive_integers(width=width, depth=depth)
         self.first = nn.Conv2d(self.inputs, width, patch_size)
         self.blocks = nn.ModuleList(ResidualBlock(width, 2 * width) for _ in range(depth))
-        self.last = nn.Conv2d(width, channels, 1)
+        self.last = Pointwise(width, channels)
 
 
 class ResNet(Chain):
@@ -94,11 +95,11 @@ class ResNet(Chain):
     ):
         super().__init__(channels, patch_size, skip, marks_zeros)
         check_positive_integers(width=width, depth=depth)
-        self.first = nn.Conv2d(self.inputs, width, 1)
+        self.first = Pointwise(self.inputs, width)
         spatial = [ResidualBlock(width, width, kernel_size=3) for _ in range(patch_size // 2)]
         pointwise = [ResidualBlock(width, 2 * width) for _ in range(depth)]
         self.blocks = nn.ModuleList(spatial + pointwise)
-        self.last = nn.Conv2d(width, channels, 1)
+        self.last = Pointwise(width, channels)
 
 
 class UNet(LocalNetwork):
@@ -136,7 +137,7 @@ class UNet(LocalNetwork):
         reach = patch_size // 2
         down, self.up = reach - reach // 2, reach // 2
         widths = [width] + [2 * width] * down
-        self.first = nn.Conv2d(self.inputs, width, 1)
+        self.first = Pointwise(self.inputs, width)
         self.encoder = nn.ModuleList(
             Level(outer, inner, 3) for outer, inner in zip(widths, widths[1:], strict=False)
         )
@@ -146,7 +147,7 @@ class UNet(LocalNetwork):
             for level, (outer, inner) in enumerate(zip(widths, widths[1:], strict=False))
         )
         self.top = ResidualBlock(width, 2 * width)
-        self.last = nn.Conv2d(width, channels, 1)
+        self.last = Pointwise(width, channels)
 
     def body(self, z: Tensor, embedding: Tensor) -> Tensor:
         """See `LocalNetwork`."""
@@ -179,7 +180,7 @@ class Level(nn.Module):
     def __init__(self, before: int, after: int, kernel_size: int, joined: int = 0):
         super().__init__()
         self.convolution = nn.Conv2d(before, after, kernel_size)
-        self.join = nn.Conv2d(after + joined, after, 1) if joined else None
+        self.join = Pointwise(after + joined, after) if joined else None
         self.block = ResidualBlock(after, 2 * after)
 
     def forward(self, h: Tensor, embedding: Tensor, joined: Tensor | None = None) -> Tensor:
