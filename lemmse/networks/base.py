@@ -154,7 +154,10 @@ class Pointwise(nn.Conv2d):
 
     def forward(self, h: Tensor) -> Tensor:
         """(B, before, h, w) to (B, after, h, w)."""
-        return functional.linear(h.movedim(1, -1), self.weight[:, :, 0, 0], self.bias).movedim(-1, 1)
+        pixels = h.movedim(1, -1)
+        # A matrix, not a tensor of four axes: torch adds the bias to that in two ways, by mode.
+        rows = functional.linear(pixels.flatten(0, 2), self.weight[:, :, 0, 0], self.bias)
+        return rows.unflatten(0, pixels.shape[:3]).movedim(-1, 1)
 
 
 class ResidualBlock(nn.Module):
