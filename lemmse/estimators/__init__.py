@@ -1,7 +1,8 @@
-"""The four estimators of [LE], each a softmax attention over the training set; the linear one."""
+"""The four estimators of [LE], each a softmax attention over the training set; two linear ones."""
 
 from .base import Estimator, Posterior, WeightedAverage
 from .linear import LinearMMSE
+from .linear_filter import LinearFilter
 from .local import LEMMSE, LocalMMSE
 from .voters import Voters
 from .whole import MMSE, EquivariantMMSE
@@ -11,6 +12,7 @@ __all__ = [
     "MMSE",
     "EquivariantMMSE",
     "Estimator",
+    "LinearFilter",
     "LinearMMSE",
     "LocalMMSE",
     "Posterior",
