@@ -29,8 +29,8 @@ import device_cases
 import torch
 
 import lemmse
+from lemmse.fields import extract
 from lemmse.networks import PatchMLP, ResNet, UNet
-from lemmse.patches import extract
 from lemmse.training import Problem, Settings, train
 
 NETWORKS = {"PatchMLP": PatchMLP, "ResNet": ResNet, "UNet": UNet}

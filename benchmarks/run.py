@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 import lemmse
-from lemmse.patches import extract
+from lemmse.fields import extract
 
 SIGMAS = (0.05, 0.1, 0.2, 0.5, 1.0)
 PART = 1000  # training images that the peers are measured on

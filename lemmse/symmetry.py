@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .patches import LocationGroup
+from .fields import LocationGroup
 
 SYMMETRIES = (None, "d4")
 
@@ -62,7 +62,7 @@ def partners(groups: Sequence[LocationGroup], copies: Tensor) -> list[dict[int, 
     count, and the only group votes on all of them.
 
     Args:
-        groups: from `patches.location_groups`.
+        groups: from `fields.location_groups`.
         copies: from `transformations`.
 
     Returns:

@@ -37,6 +37,35 @@ def pixels_of_patch(row, column, size, shape):
     )
 
 
+def beyond(place, side, padding):
+    """Where a coordinate of the continued image lies in the image, None for a padded zero."""
+    if 0 <= place < side:
+        return place
+    if padding == "zeros":
+        return None
+    if padding == "replicate":
+        return 0 if place < 0 else side - 1
+    if padding == "reflect":
+        return -place if place < 0 else 2 * (side - 1) - place
+    return place % side
+
+
+def pixels_of_field(row, column, masks, shape, padding):
+    """The same for a field: masks[row % s][column % s]; what is not seen gets index C*H*W."""
+    channels, height, width = shape
+    mask = masks[row % len(masks)][column % len(masks)]
+    margin, nothing = len(mask) // 2, channels * height * width
+    found = []
+    for c in range(channels):
+        for i, line in enumerate(mask):
+            for j, seen in enumerate(line):
+                r = beyond(row + i - margin, height, padding)
+                s = beyond(column + j - margin, width, padding)
+                hidden = not seen or r is None or s is None
+                found.append(nothing if hidden else (c * height + r) * width + s)
+    return torch.tensor(found)
+
+
 def eight_copies(pixels, size, channels):
     """The pixels of a patch in the eight orders of its flips and quarter turns."""
     patch = pixels.view(channels, *size)
@@ -46,24 +75,46 @@ def eight_copies(pixels, size, channels):
     return [p.flatten() for turn in turns for p in (turn, turn.flip(2))]
 
 
+def with_zero(images):
+    """Flat images, (N, C*H*W + 1), with a zero at the end."""
+    return torch.cat([images.flatten(1), torch.zeros_like(images[:, :1, 0, 0])], 1)
+
+
 class BruteForce:
     """LE-MMSE (or L-MMSE) for a training set seen through A and B.
 
     With symmetry, every location votes eight times: with its patch in eight orders, and with the
-    covariance of the patch in that order.
+    covariance of the patch in that order. With masks, (s, s, P, P) nested lists or arrays, and a
+    padding, only locations of the same phase vote for each other.
     """
 
-    def __init__(self, images, operator, apply, size, own_location_only=False, symmetry=False):
+    def __init__(
+        self,
+        images,
+        operator,
+        apply,
+        size,
+        own_location_only=False,
+        symmetry=False,
+        masks=None,
+        padding="circular",
+    ):
         self.images = images = images.double()
         self.shape = images.shape[1:]
         self.own_location_only = own_location_only
         measured = operator.A(images)
-        self.z_train = apply(measured).flatten(1)
+        self.z_train = with_zero(apply(measured))
         matrix = matrix_of(apply, measured)
+        matrix = torch.cat([matrix, torch.zeros_like(matrix[:1])])  # the row of what is not seen
         height, width = self.shape[1:]
-        self.cut = [
-            pixels_of_patch(r, c, size, self.shape) for r in range(height) for c in range(width)
-        ]
+        places = [(r, c) for r in range(height) for c in range(width)]
+        if masks is None:
+            self.cut = [pixels_of_patch(r, c, size, self.shape) for r, c in places]
+            self.phase = torch.zeros(len(places))
+        else:
+            s = len(masks)
+            self.cut = [pixels_of_field(r, c, masks, self.shape, padding) for r, c in places]
+            self.phase = torch.tensor([r % s * s + c % s for r, c in places])
         self.voters = self.cut
         if symmetry:
             self.voters = [c for p in self.cut for c in eight_copies(p, size, self.shape[0])]
@@ -75,7 +126,7 @@ class BruteForce:
 
     def __call__(self, z, sigma):
         """One image z = B y, (C, H, W). Returns the mean and a dict of statistics."""
-        v = torch.stack([z.double().flatten()[p] for p in self.cut])
+        v = torch.stack([with_zero(z.double()[None])[0, p] for p in self.cut])
         pixels, count, voters = len(self.cut), len(self.images), len(self.voters)
         copies = voters // pixels
         logs = torch.empty(pixels, voters, count, dtype=torch.float64)
@@ -90,11 +141,13 @@ class BruteForce:
             outside = (v - v @ vectors @ vectors.T).norm(dim=1)
             members[:, place] = outside <= 1e-9 * (1e-9 + v.norm(dim=1))
         if self.own_location_only:
-            allowed, samples = torch.eye(pixels, dtype=torch.bool), count
+            allowed, samples = torch.eye(pixels, dtype=torch.bool), torch.tensor(float(count))
         else:
+            same = self.phase[:, None] == self.phase.repeat_interleave(copies)
+            members &= same
             least = torch.where(members, ranks, math.inf).amin(1)
             allowed = members & (ranks[None, :] == least[:, None])
-            samples = count * voters
+            samples = count * same.sum(1).double()
         logs = torch.where(allowed[:, :, None], logs, -math.inf).flatten(1)
         values = self.images.flatten(2).permute(2, 0, 1).repeat_interleave(copies, 0).flatten(0, 1)
         weights = torch.softmax(logs, 1)
@@ -103,7 +156,7 @@ class BruteForce:
         plane = self.shape[1:]
         return mean.T.reshape(self.shape), {
             "variance": (weights @ values.square() - mean.square()).T.reshape(self.shape),
-            "log_density": (torch.logsumexp(logs, 1) - math.log(samples)).view(plane),
+            "log_density": (torch.logsumexp(logs, 1) - samples.log()).view(plane),
             "effective_samples": (1 / weights.square().sum(1)).view(plane),
             "weights": weights,
             "weight": top.view(plane),

@@ -15,7 +15,7 @@ from lemmse import LEMMSE, MMSE, EquivariantMMSE, LocalMMSE, dip, metrics, sampl
 from lemmse import networks as nets
 from lemmse import operators as ops
 from lemmse.estimators import LinearMMSE
-from lemmse.patches import extract, location_groups, merge_equal
+from lemmse.fields import extract, location_groups, merge_equal
 from lemmse.training import Problem, Settings, train
 
 SIDE = 8

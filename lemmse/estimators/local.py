@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ..devices import plain_mode
+from ..fields import LocationGroup, as_field, extract, merge_equal
 from ..operators.checks import as_integer, check_number
-from ..patches import LocationGroup, extract, merge_equal
 from ..reduction import Index, Keys, State, Top, combine, reduce, strongest
 from ..symmetry import partners, transformations
 from .base import NoiseLevel, answer_dtype, log_normaliser
@@ -33,13 +33,16 @@ class LocalMMSE(Patchwise):
         images: training images, (N, C, H, W).
         operator: the forward operator A; None is denoising.
         preinverse: B, as in `operators.preinverse`.
-        patch_size: P, odd.
+        patch_size: P, odd; None is 5, or that of the field.
+        padding: what is seen beyond the border of z: "circular", "zeros", "reflect" or "replicate".
+        field: what is seen of a patch, see `LEMMSE`; phases may differ in what they see, and their
+            pixels have functions of their own in any case.
         regularisation: lambda of the Tikhonov inverse.
         dtype: as for `MMSE`.
 
     Raises:
         ValueError: if the images are not a non-empty, finite batch, do not fit the operator, the
-            patch does not fit the image, or B does not suit the operator.
+            field does not fit the image, or B does not suit the operator.
 
     Source: [LE], local MMSE.
 
@@ -55,12 +58,15 @@ class LocalMMSE(Patchwise):
         images: Tensor,
         operator: object = None,
         preinverse: object = None,
-        patch_size: int = 5,
+        patch_size: int | None = None,
         *,
+        padding: str = "circular",
+        field: object = None,
         regularisation: float = 0.01,
         dtype: torch.dtype = torch.float32,
     ):
-        super().__init__(images, operator, preinverse, patch_size, regularisation, dtype)
+        seen = as_field(patch_size, padding, 1, field)
+        super().__init__(images, operator, preinverse, seen, regularisation, dtype)
 
     def _centred(self, group: LocationGroup) -> LocationGroup:
         """Centres every group: there is no index here, and images far from zero lose digits."""
@@ -72,7 +78,7 @@ class LocalMMSE(Patchwise):
         return self._in_order(states)
 
     def _evaluate_group(self, group, z, sigma, details) -> State:
-        patches = extract(z, self.patch_size, group.locations)
+        patches = extract(z, self.field, group.locations)
         # Few enough locations at once that a chunk of their keys is small.
         step = max(1, (1 << 22) // (len(self.images) * max(1, group.rank)))
         states = []
@@ -98,7 +104,20 @@ class LEMMSE(Patchwise):
 
     with :math:`Q_{n'} = \Pi_{n'} B`: an average over all pixels of all training images. Where
     :math:`Q_{n'}` is not onto, only the n' of the same subspace as n count (the minimal-rank rule,
-    see `patches.LocationGroup`).
+    see `fields.LocationGroup`).
+
+    What a network sees at n may be less regular than a P x P patch with circular boundaries: it
+    pads with something else, its layers leave holes, and with strides or pooling by s it has a
+    function of its own for each of the s^2 *phases* (row mod s, column mod s) of a pixel. Such a
+    network is described by ``padding``, ``period`` and ``field``, and the best such function is
+
+    .. math:: f_{n \bmod s}(v) = E\big[x[n'] \,\big|\, \Pi_{n'} E B y = v\big], \qquad
+        n' \text{ uniform on the pixels with } n' \equiv n \pmod s,
+
+    where E continues z beyond its border and :math:`\Pi_{n'}` cuts what the field sees. It is the
+    formula above with :math:`Q_{n'} = \Pi_{n'} E B`, one f for each phase. The minimal-rank rule
+    finds the border: locations with the same pattern of padded zeros, or of copied pixels, vote for
+    each other, and a copied pixel counts once.
 
     With ``symmetry="d4"`` the function is also the same for the eight flipped and turned copies of
     a patch, :math:`f(r v) = f(v)`, and the best of these: on square images the estimator commutes
@@ -118,13 +137,18 @@ class LEMMSE(Patchwise):
         images: training images, (N, C, H, W).
         operator: the forward operator A; None is denoising.
         preinverse: B, as in `operators.preinverse`: None for the physics-agnostic estimator.
-        patch_size: P, odd.
+        patch_size: P, odd; None is 5, or that of the field.
+        padding: what is seen beyond the border of z: "circular", "zeros", "reflect" (the border
+            pixel stands once) or "replicate".
+        period: s; the function depends on row mod s and column mod s.
+        field: what is seen of a patch: a boolean mask (P, P), or one for each phase, (s, s, P, P);
+            or a `fields.Field`, which says everything. None: all of it.
         regularisation: lambda of the Tikhonov inverse.
         dtype: precision of the keys; the work is done in it wherever that is exact to 1e-4.
         tolerance: fraction of the total weight that may be skipped, with a certificate.
         exact: skip nothing, the same as ``tolerance=0``.
         memory: bytes that prepared keys may take; a larger set is streamed at every call.
-        symmetry: None, or "d4" for flips and quarter turns.
+        symmetry: None, or "d4" for flips and quarter turns, of a field that these leave as it is.
 
     Raises:
         ValueError: as for `LocalMMSE`, or if the tolerance is not in [0, 1), memory negative or
@@ -146,8 +170,11 @@ class LEMMSE(Patchwise):
         images: Tensor,
         operator: object = None,
         preinverse: object = None,
-        patch_size: int = 5,
+        patch_size: int | None = None,
         *,
+        padding: str = "circular",
+        period: int = 1,
+        field: object = None,
         regularisation: float = 0.01,
         dtype: torch.dtype = torch.float32,
         tolerance: float = 1e-6,
@@ -155,8 +182,14 @@ class LEMMSE(Patchwise):
         memory: int = 1 << 30,
         symmetry: str | None = None,
     ):
-        super().__init__(images, operator, preinverse, patch_size, regularisation, dtype)
-        self._copies = transformations(symmetry, patch_size, self.image_shape[0])
+        seen = as_field(patch_size, padding, period, field)
+        super().__init__(images, operator, preinverse, seen, regularisation, dtype)
+        self._copies = transformations(symmetry, seen.patch_size, self.image_shape[0])
+        if symmetry is not None and not seen.is_symmetric:
+            raise ValueError(
+                "expected symmetry=None for a field with a period or a mask that flips and turns "
+                f"change, got {symmetry!r}"
+            )
         self.symmetry = symmetry
         tolerance = check_number(tolerance, "tolerance", 0, 1)
         self.tolerance = 0.0 if exact else tolerance
@@ -205,11 +238,18 @@ class LEMMSE(Patchwise):
         """For each group, which groups vote on which copies of its patches."""
         return partners(self.groups, self._copies)
 
+    @prepared
+    def _peers(self) -> list[int]:
+        """For each group, how many locations have its phase."""
+        phases = [self.field.phase(g.locations, self.image_shape[2]) for g in self.groups]
+        count = torch.cat(phases).bincount()
+        return [int(count[phase[0]]) for phase in phases]
+
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
         z = self.preinverse.apply(y)
         states = []
         for group, voters in zip(self.groups, self._partners, strict=True):
-            patches = extract(z, self.patch_size, group.locations)
+            patches = extract(z, self.field, group.locations)
             states.append(self._evaluate_patches(voters, patches, sigma, details))
         return self._in_order(states)
 
@@ -233,8 +273,7 @@ class LEMMSE(Patchwise):
         group, sources = self.groups[index], self._sources[index]
         batch, count, _ = patches.shape
         level = sigma[:, None].expand(batch, count).reshape(-1)
-        pixels = self.image_shape[1] * self.image_shape[2]
-        samples = self.total_images * pixels * len(self._copies)
+        samples = self.total_images * self._peers[index] * len(self._copies)
         merged = None
         for which, source in sources:
             queries = group.whiten_as(patches.flatten(0, 1), which)
@@ -280,7 +319,7 @@ class LEMMSE(Patchwise):
         for group, voters in zip(self.groups, self._partners, strict=True):
             mine = torch.isin(wanted, group.locations)
             if mine.any():
-                patches = extract(z, self.patch_size, wanted[mine])
+                patches = extract(z, self.field, wanted[mine])
                 state = self._evaluate_patches(voters, patches, sigma, details=False)
                 values[:, mine] = state.mean.to(values)
         return values.to(answer_dtype(y))
@@ -325,7 +364,7 @@ class LEMMSE(Patchwise):
             mine = torch.isin(wanted, group.locations)
             if not mine.any():
                 continue
-            patches = extract(z, self.patch_size, wanted[mine])
+            patches = extract(z, self.field, wanted[mine])
             tops = [
                 self._strongest(self.groups[other], patches[..., copy.to(y.device)], sigma, k)
                 for other, which in voting.items()

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ..devices import precise
+from ..fields import Field, LocationGroup, extract, location_groups
 from ..operators import Identity
-from ..patches import LocationGroup, check_patch_size, extract, location_groups
 from ..reduction import Keys, State, Stream, combine
 from .base import IMAGES_AT_ONCE, WeightedAverage
 from .module import prepared
@@ -21,15 +21,17 @@ CHUNK_BYTES = 1 << 25  # of one chunk of streamed keys, in float64
 class Patchwise(WeightedAverage):
     """Base of `LocalMMSE` and `LEMMSE`: which keys the locations of an image give."""
 
-    def __init__(self, images, operator, preinverse, patch_size, regularisation, dtype):
+    def __init__(self, images, operator, preinverse, field: Field, regularisation, dtype):
         super().__init__(images, operator, dtype)
-        self.patch_size = check_patch_size(patch_size, self.image_shape[1:])
+        field.check_fits(self.image_shape[1:])
+        self.field = field
+        self.patch_size = field.patch_size
         self.preinverse = self.operator.preinverse(preinverse, self.image_shape, regularisation)
 
     @prepared
     def groups(self) -> list[LocationGroup]:
         """The locations, grouped by the subspace of their noise."""
-        groups = location_groups(self.preinverse.noise, self.patch_size, self.image_shape)
+        groups = location_groups(self.preinverse.noise, self.field, self.image_shape)
         return [self._centred(group.to(self.images.device)) for group in groups]
 
     def _centred(self, group: LocationGroup) -> LocationGroup:
@@ -39,7 +41,7 @@ class Patchwise(WeightedAverage):
     def _at_mean(self, group: LocationGroup) -> LocationGroup:
         """Centres a group at the mean of its patches: those of the mean image."""
         mean = self._seen.mean(0, keepdim=True, dtype=precise(self.images.device))
-        patches = extract(mean, self.patch_size, group.locations)
+        patches = extract(mean, self.field, group.locations)
         return replace(group, centre=patches.mean((0, 1)))
 
     @prepared
@@ -69,7 +71,7 @@ class Patchwise(WeightedAverage):
         step = max(1, CHUNK_BYTES // bytes_an_image)
         for start in range(0, len(self.images), step):
             part = slice(start, start + step)
-            patches = extract(self._seen[part], self.patch_size, None if whole else locations)
+            patches = extract(self._seen[part], self.field, None if whole else locations)
             if group.centre is not None:  # it has digits that float32 would round off
                 patches = patches.to(precise(patches.device))
             values = self.images[part].flatten(2).mT

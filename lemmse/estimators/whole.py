@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ..devices import plain_mode
+from ..fields import whitening
 from ..operators import Diagonal, Stationary
 from ..operators.materialise import real_vectors
-from ..patches import whitening
 from ..reduction import Screen, State, combine, reduce
 from .base import WeightedAverage, log_normaliser
 from .module import prepared

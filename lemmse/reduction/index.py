@@ -1,6 +1,6 @@
 r"""A search structure over many keys: equal keys merged, far ones skipped with a certificate.
 
-Keys are merged where they are identical (`patches.merge_equal`) and sorted into blocks by median
+Keys are merged where they are identical (`fields.merge_equal`) and sorted into blocks by median
 splits along their principal directions. A block is enclosed by a box in the leading principal
 coordinates and the norm of the rest; the distance from a query to the box bounds its distance to
 every key inside from below. With :math:`d_1` the distance to the nearest key, found first, a block
@@ -54,7 +54,7 @@ class Index:
 
     Args:
         merged: distinct keys (m, d) with their counts, mean values and the spread of these, as
-            `patches.merge_equal` finds them; ``merged.sources`` identify one original of each.
+            `fields.merge_equal` finds them; ``merged.sources`` identify one original of each.
         tolerance: :math:`\varepsilon`, the largest fraction of the weight that may be skipped;
             0 skips nothing.
     """

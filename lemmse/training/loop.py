@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..fields import as_field
 from ..files import check_writable, replaced
 from ..networks import LocalNetwork
-from ..patches import check_patch_size
 from .loss import loss, sample_sigma
 from .problem import Problem
 from .settings import History, Settings
@@ -239,7 +239,7 @@ class _Run:
 
 def _check_crop(network: nn.Module, problem: Problem, crop: int | None) -> None:
     if isinstance(network, LocalNetwork):
-        check_patch_size(network.patch_size, tuple(problem.images.shape[2:]))
+        as_field(network.patch_size).check_fits(tuple(problem.images.shape[2:]))
     if crop is None:
         return
     if not isinstance(network, LocalNetwork):

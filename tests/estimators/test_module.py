@@ -216,7 +216,7 @@ def test_integers_of_all_kinds():
         estimate = lemmse.LEMMSE(images(), patch_size=three)
         assert type(estimate.patch_size) is int
         assert torch.equal(estimate(y, 0.3), wanted)
-    assert torch.equal(lemmse.patches.extract(y, np.int64(3)), lemmse.patches.extract(y, 3))
+    assert torch.equal(lemmse.fields.extract(y, np.int64(3)), lemmse.fields.extract(y, 3))
 
 
 def test_an_operator_given_by_a_mask_is_not_changed_from_outside():

@@ -49,10 +49,10 @@ def test_the_transformations_are_the_group_of_the_square():
 def test_patches_of_a_transformed_image_are_transformed_patches(channels):
     image = torch.rand(1, channels, 6, 6, generator=generator())
     place = torch.arange(36).view(1, 1, 6, 6)
-    patches = lemmse.patches.extract(image, 3)[0]
+    patches = lemmse.fields.extract(image, 3)[0]
     table = transformations("d4", 3, channels)
     for t, turned, n in zip(table, eight(image), eight(place), strict=True):
-        assert torch.equal(lemmse.patches.extract(turned, 3)[0], patches[n.flatten()][:, t])
+        assert torch.equal(lemmse.fields.extract(turned, 3)[0], patches[n.flatten()][:, t])
 
 
 # Against brute force

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lemmse
-from lemmse.patches import merge_equal
+from lemmse.fields import merge_equal
 from lemmse.reduction import Index, Keys, Screen, Stream, combine, index, reduce
 
 

@@ -1,0 +1,27 @@
+"""What a pixel sees: shape, period and padding; patches, their groups, merging of equal ones.
+
+- `Field`: which pixels around a location are seen, and what stands beyond the border.
+- `extract`, `patch_pixels`: patches of images.
+- `location_groups`, `LocationGroup`: which locations see alike, one rule for every field.
+- `merge_equal`: equal vectors, counted instead of repeated.
+"""
+
+from .cut import extract, patch_pixels
+from .field import PADDINGS, Field, as_field
+from .groups import LocationGroup, location_groups
+from .merge import Merged, merge_equal
+from .whitening import toeplitz_covariance, whitening
+
+__all__ = [
+    "PADDINGS",
+    "Field",
+    "LocationGroup",
+    "Merged",
+    "as_field",
+    "extract",
+    "location_groups",
+    "merge_equal",
+    "patch_pixels",
+    "toeplitz_covariance",
+    "whitening",
+]
