@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ..devices import plain_mode, precise
+from ..fields import as_field, extract, patch_pixels, toeplitz_covariance
 from ..operators import Diagonal, Stationary
 from ..operators.structure import Noise
-from ..patches import check_patch_size, extract, patch_pixels, toeplitz_covariance
 from .base import IMAGES_AT_ONCE, Estimator
 from .module import prepared
 
@@ -58,7 +58,7 @@ class LinearFilter(Estimator):
         regularisation: float = 0.01,
     ):
         super().__init__(images, operator)
-        check_patch_size(patch_size, self.image_shape[1:])
+        as_field(patch_size).check_fits(self.image_shape[1:])
         self.patch_size = patch_size
         self.preinverse = self.operator.preinverse(preinverse, self.image_shape, regularisation)
         high = precise(images.device)
