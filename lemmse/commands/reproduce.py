@@ -17,6 +17,9 @@ from .processes import rank
 FOLDER = Path("_build/reproduce")
 """Where results lie that were computed again."""
 
+NEVER = {"date": "not yet", "device": "-"}
+"""What the list says of an experiment that has no published results."""
+
 
 def add(commands) -> None:
     """Adds the command."""
@@ -80,11 +83,17 @@ def list_experiments() -> None:
     """What was published, when and where it was computed, and what it cost."""
     print(f"{'name':<16}{'date':<12}{'device':<16}{'about, one core':<18}chapter, what")
     for name, module in EXPERIMENTS.items():
-        last = max(machines(record.read(name)), key=lambda machine: machine["date"])
+        every = machines(published(name))
+        last = max(every, key=lambda machine: machine["date"], default=NEVER)
         print(
             f"{name:<16}{last['date']:<12}{last['device']:<16}{module.COST:<18}"
             f"{module.CHAPTERS}: {module.TITLE}"
         )
+
+
+def published(name: str) -> dict:
+    """The published results of an experiment; empty if it was never computed."""
+    return record.read(name) if record.shipped(name).exists() else {}
 
 
 def machines(results: object) -> Iterator[dict]:
@@ -100,7 +109,7 @@ def machines(results: object) -> Iterator[dict]:
 def compute(name: str, out: Path | None, quick: bool, options: dict) -> None:
     """Computes one experiment, and says what changed."""
     module = EXPERIMENTS[name]
-    before = record.read(name)
+    before = published(name)
     with cell_bar(name) as advance:
         found = module.run(out, quick, device(), advance, **options)
     if rank() > 0:

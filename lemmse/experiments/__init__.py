@@ -16,15 +16,21 @@ from . import (
     dip_step,
     dip_stopping,
     dip_width,
+    ladder,
     record,
     restoration,
+    scale,
     tomography,
+    whose,
 )
 
 EXPERIMENTS: dict[str, ModuleType] = {
     module.NAME: module
     for module in (
         comparison,
+        scale,
+        whose,
+        ladder,
         density,
         data_efficiency,
         tomography,
@@ -46,7 +52,10 @@ __all__ = [
     "dip_step",
     "dip_stopping",
     "dip_width",
+    "ladder",
     "record",
     "restoration",
+    "scale",
     "tomography",
+    "whose",
 ]

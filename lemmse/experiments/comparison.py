@@ -14,7 +14,7 @@ from .. import datasets
 from ..estimators import LEMMSE
 from ..metrics import psnr
 from ..training import Probe, Problem
-from ..zoo import REGULARISATION, ModelSpec, Spec, annotate, card, load, matching, names
+from ..zoo import MANY, REGULARISATION, ModelSpec, Spec, annotate, card, load, matching, names
 from . import record
 from .record import Bar, Cell, machine, silent
 
@@ -62,10 +62,19 @@ def problem(spec: ModelSpec, device: torch.device | str = "cpu") -> Problem:
 
 def formula(spec: Spec, device: torch.device | str = "cpu") -> LEMMSE:
     """The LE-MMSE estimator for the training images, the physics and the patch of a model."""
-    data = problem(spec, device)
+    return estimator(spec, problem(spec, device).images)
+
+
+def estimator(spec: Spec, images: Tensor) -> LEMMSE:
+    """LE-MMSE for the physics and the patch of a model, of any training images.
+
+    Example:
+        >>> estimator(Spec("photos-grey", "blur", "aware"), torch.rand(3, 1, 8, 8)).patch_size
+        5
+    """
     return LEMMSE(
-        data.images,
-        data.operator,
+        images,
+        spec.operator(tuple(images.shape[2:])),
         preinverse=spec.preinverse,
         patch_size=spec.patch_size,
         regularisation=REGULARISATION,
@@ -180,6 +189,16 @@ def chosen(patterns: tuple[str, ...], folder: Path | None) -> list[str]:
     return matching(list(patterns), there)
 
 
+def few(folder: Path | None) -> tuple[str, ...]:
+    """The local networks of a folder that were trained on fewer than `zoo.MANY` images.
+
+    Example:
+        >>> any("n10000" in name for name in few(None))
+        False
+    """
+    return tuple(name for name in names(folder, Spec) if Spec.parse(name).images < MANY)
+
+
 def shared_cells(
     models: list[str], places: tuple[Place, ...]
 ) -> Iterator[tuple[Spec, Place, list[str]]]:
@@ -225,7 +244,8 @@ def run(
         quick: measure only `QUICK`.
         device: where to compute.
         bar: see `record.Bar`.
-        models: names, or patterns of names; None: all that are there.
+        models: names, or patterns of names; None: all that were trained on fewer than `zoo.MANY`
+            images; the others are those of the experiment ``scale``.
         folder: where the models lie; None: in the package.
         images: how many of each split.
 
@@ -235,8 +255,9 @@ def run(
         image: ``network_formula``, ``network_truth``, ``formula_truth``, in dB.
     """
     check_images(images)
-    patterns = models or (QUICK["models"] if quick and folder is None else ("*",))
-    models = chosen(patterns, folder)
+    if models is None and quick and folder is None:
+        models = QUICK["models"]
+    models = chosen(few(folder) if models is None else models, folder)
     if out is None and folder is not None:
         raise ValueError("folder: the published results are about the models of the package")
     file = record.Record(NAME, out)
@@ -301,7 +322,7 @@ def _cell(spec: Spec, place: Place, models: list[str], loaded: Loaded, images: i
         part = {}
         for name in left(results):
             found = psnrs(answer(loaded.network(name), spec, y, sigma), estimate, truth)
-            part[name] = _origin(name, loaded, images) | {"psnr": {split: {str(sigma): found}}}
+            part[name] = origin(name, loaded, images) | {"psnr": {split: {str(sigma): found}}}
         return part
 
     problem = " ".join(map(str, spec.problem))
@@ -330,7 +351,7 @@ def table(results: dict, kind: str = "network_formula", split: str = "test") -> 
     return "\n".join(lines)
 
 
-def _origin(name: str, loaded: Loaded, images: int) -> dict:
+def origin(name: str, loaded: Loaded, images: int) -> dict:
     """What the results say of a model beside the numbers."""
     dataset = Spec.parse(name).dataset
     checksums = {

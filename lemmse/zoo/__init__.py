@@ -8,13 +8,16 @@ with physics inside. `catalogue` lists the names that the zoo is meant to hold.
 from .base import ModelSpec
 from .catalogue import catalogue, matching, parse, unknown
 from .physics import PHYSICS_NETWORKS, PhysicsSpec
-from .spec import ARCHITECTURES, REGULARISATION, Spec
+from .spec import ARCHITECTURES, MANY, REGULARISATION, SIZES, WIDE, Spec
 from .store import annotate, card, load, names, rounded, save
 
 __all__ = [
     "ARCHITECTURES",
+    "MANY",
     "PHYSICS_NETWORKS",
     "REGULARISATION",
+    "SIZES",
+    "WIDE",
     "ModelSpec",
     "PhysicsSpec",
     "Spec",

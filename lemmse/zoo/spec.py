@@ -179,27 +179,52 @@ class Spec(ModelSpec):
 def local_catalogue() -> list[Spec]:
     """The local networks that the zoo is meant to hold, the most important ones first.
 
+    Those of 10,000 images are for the claim at the paper's scale; those of 1,000 and fewer for the
+    study of small training sets.
+
     Example:
-        >>> len(local_catalogue())
-        73
+        >>> len(local_catalogue()), len(set(local_catalogue()))
+        (89, 89)
     """
-    grid = [
-        Spec(dataset, task, physics, architecture=architecture)
-        for dataset in DATASETS
-        for task, physics in PREINVERSES
-        if physics != "pinv"
-        for architecture in ("patchmlp", "unet", "resnet")
+    fashion, photos = "fashion-mnist", "photos-grey"
+    problems = [problem for problem in PREINVERSES if problem[1] != "pinv"]
+    every, first = tuple(ARCHITECTURES), ("patchmlp",)
+    wide = [
+        *_grid(fashion, problems, first),
+        *_denoisers(fashion, 7, MANY, first),
+        *_grid(fashion, problems, every),
+        *_denoisers(fashion, 7, MANY, every),
+        *(spec for name in ("cifar10", photos) for spec in _grid(name, problems, first)),
+        *(spec for name in ("cifar10", photos) for spec in _denoisers(name, 5, MANY, every)),
+        *(spec for p in (9, 11) for spec in _denoisers(fashion, p, MANY, every)),
+        *_denoisers(fashion, 17, MANY, first),
     ]
-    fashion = "fashion-mnist"
-    variants = [
-        Spec(fashion, "denoising", patch_size=p, images=n, architecture=architecture)
-        for p, n in ((7, 1000), (11, 1000), (5, 100), (5, 10_000))
-        for architecture in ("patchmlp", "unet", "resnet")
+    small = [
+        *_grid(fashion, problems, every, images=1000),
+        *_grid(photos, problems, every, images=1000),
+        *(spec for name in ("photos", "cifar10") for spec in _grid(name, problems, first, 1000)),
+        *(
+            spec
+            for p, n in ((7, 1000), (11, 1000), (5, 100))
+            for spec in _denoisers(fashion, p, n, every)
+        ),
+        Spec(fashion, "blur", "pinv"),
     ]
-    exact = Spec(fashion, "blur", "pinv")
+    return list(dict.fromkeys([*wide, *small]))
 
-    def rank(spec: Spec) -> tuple[int, int]:
-        complete = spec.dataset in ("fashion-mnist", "photos-grey")
-        return (not complete and spec.architecture != "patchmlp", DATASETS.index(spec.dataset))
 
-    return sorted([*grid, exact, *variants], key=rank)
+def _grid(dataset: str, problems: list, architectures: tuple, images: int = MANY) -> list[Spec]:
+    """Networks for several problems, P = 5."""
+    return [
+        Spec(dataset, task, physics, images=images, architecture=architecture)
+        for task, physics in problems
+        for architecture in architectures
+    ]
+
+
+def _denoisers(dataset: str, patch_size: int, images: int, architectures: tuple) -> list[Spec]:
+    """Networks for denoising."""
+    return [
+        Spec(dataset, "denoising", "agnostic", patch_size, images, architecture)
+        for architecture in architectures
+    ]

@@ -44,12 +44,13 @@ def test_it_lists_what_was_published(capsys):
     lines = capsys.readouterr().out.splitlines()[1:]
     assert [line.split()[0] for line in lines] == list(EXPERIMENTS)
     for line, module in zip(lines, EXPERIMENTS.values(), strict=True):
-        assert line.split()[1].startswith("202")
+        never = not record.shipped(module.NAME).exists()
+        assert line.split()[1].startswith("not" if never else "202")
         assert module.COST in line
         assert line.endswith(f"{module.CHAPTERS}: {module.TITLE}")
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", [n for n in EXPERIMENTS if record.shipped(n).exists()])
 def test_shipped_results_have_the_common_form(name):
     content = json.loads(record.shipped(name).read_text())
     assert list(content) == ["experiment", "format", "settings", "results"]
