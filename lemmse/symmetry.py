@@ -17,7 +17,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from .fields import LocationGroup
 
@@ -73,20 +72,12 @@ def partners(groups: Sequence[LocationGroup], copies: Tensor) -> list[dict[int, 
     if len(copies) > 1:
         # The projections of a random vector: two subspaces that have the same one are the same.
         probe = torch.randn(copies.shape[1], generator=torch.Generator().manual_seed(0)).double()
-        marks = torch.stack([_projected(group, probe) for group in groups])
+        marks = torch.stack([group.projected(probe) for group in groups])
     for s, copy in enumerate(copies[1:], start=1):
         # Projecting on the moved subspace is moving back, projecting, and moving.
         back = probe[copy.argsort()]
-        moved = torch.stack([_projected(group, back) for group in groups])[:, copy]
+        moved = torch.stack([group.projected(back) for group in groups])[:, copy]
         distance, nearest = torch.cdist(moved, marks).min(1)
         for i in (distance < 1e-6).nonzero()[:, 0].tolist():
             found[i].setdefault(int(nearest[i]), []).append(s)
     return [{j: torch.tensor(s) for j, s in entry.items()} for entry in found]
-
-
-def _projected(group: LocationGroup, vector: Tensor) -> Tensor:
-    """The projection of a vector (d,) on the subspace of a group, on the CPU."""
-    if group.matrix is None:
-        return vector
-    basis = functional.normalize(group.matrix[0].to(vector), dim=-1)
-    return basis.T @ (basis @ vector)

@@ -124,11 +124,15 @@ class BruteForce:
             keep = values > 1e-11 * values.max().clamp_min(1e-300)
             self.factors.append((values[keep], vectors[:, keep]))
 
-    def __call__(self, z, sigma):
-        """One image z = B y, (C, H, W). Returns the mean and a dict of statistics."""
-        v = torch.stack([with_zero(z.double()[None])[0, p] for p in self.cut])
-        pixels, count, voters = len(self.cut), len(self.images), len(self.voters)
-        copies = voters // pixels
+    def __call__(self, z, sigma, like=None):
+        """One image z = B y, (C, H, W). Returns the mean and a dict of statistics.
+
+        With ``like``, a brute force for images of another size, z is one of that size.
+        """
+        like = like or self
+        v = torch.stack([with_zero(z.double()[None])[0, p] for p in like.cut])
+        pixels, count, voters = len(like.cut), len(self.images), len(self.voters)
+        copies = voters // len(self.cut)
         logs = torch.empty(pixels, voters, count, dtype=torch.float64)
         members = torch.empty(pixels, voters, dtype=torch.bool)
         ranks = torch.tensor([float(len(values)) for values, _ in self.factors])
@@ -143,7 +147,7 @@ class BruteForce:
         if self.own_location_only:
             allowed, samples = torch.eye(pixels, dtype=torch.bool), torch.tensor(float(count))
         else:
-            same = self.phase[:, None] == self.phase.repeat_interleave(copies)
+            same = like.phase[:, None] == self.phase.repeat_interleave(copies)
             members &= same
             least = torch.where(members, ranks, math.inf).amin(1)
             allowed = members & (ranks[None, :] == least[:, None])
@@ -153,9 +157,9 @@ class BruteForce:
         weights = torch.softmax(logs, 1)
         mean = weights @ values
         top, winner = weights.max(1)
-        plane = self.shape[1:]
-        return mean.T.reshape(self.shape), {
-            "variance": (weights @ values.square() - mean.square()).T.reshape(self.shape),
+        plane = like.shape[1:]
+        return mean.T.reshape(like.shape), {
+            "variance": (weights @ values.square() - mean.square()).T.reshape(like.shape),
             "log_density": (torch.logsumexp(logs, 1) - samples.log()).view(plane),
             "effective_samples": (1 / weights.square().sum(1)).view(plane),
             "weights": weights,

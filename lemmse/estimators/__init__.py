@@ -3,7 +3,8 @@
 from .base import Estimator, Posterior, WeightedAverage
 from .linear import LinearMMSE
 from .linear_filter import LinearFilter
-from .local import LEMMSE, LocalMMSE
+from .local import LEMMSE
+from .local_mmse import LocalMMSE
 from .voters import Voters
 from .whole import MMSE, EquivariantMMSE
 

@@ -113,8 +113,15 @@ class Estimator(PreparedModule):
         """How many real numbers of a measurement carry noise; k-space has some that do not."""
         return int(self.operator.support(self._blank).sum())
 
-    def _checked(self, y: Tensor, sigma: NoiseLevel) -> tuple[Tensor, Tensor]:
-        """The measurements and noise levels (B,), in the precision used for queries."""
+    def _checked(
+        self, y: Tensor, sigma: NoiseLevel, blank: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The measurements and noise levels (B,), in the precision used for queries.
+
+        Args:
+            y, sigma: as for a call.
+            blank: a measurement of the right shape, (1, ...); None: that of the training images.
+        """
         if not isinstance(y, Tensor) or y.layout != torch.strided or y.ndim < 2 or len(y) == 0:
             raise ValueError(
                 "expected y to be a batch of measurements, a tensor with two dimensions or more, "
@@ -126,7 +133,7 @@ class Estimator(PreparedModule):
             raise ValueError(
                 f"expected y on the device of the estimator, {self._device}, got {y.device}"
             )
-        blank = self._blank
+        blank = self._blank if blank is None else blank
         if y.shape[1:] != blank.shape[1:] or y.is_complex() != blank.is_complex():
             kind, shape = "complex" if blank.is_complex() else "real", tuple(blank.shape[1:])
             raise ValueError(
@@ -184,14 +191,18 @@ class WeightedAverage(Estimator):
     def posterior(self, y: Tensor, sigma: NoiseLevel) -> Posterior:
         """Everything the estimator knows: see `Posterior`. Arguments and errors as for a call."""
         state = self._evaluate(*self._checked(y, sigma), details=True)
-        rest, dtype = state.details, answer_dtype(y)
-        mean = self._as_images(state.mean)
+        return self._posterior_of(state, self.image_shape[1:], answer_dtype(y))
+
+    def _posterior_of(self, state: State, image_size: tuple[int, int], dtype: torch.dtype):
+        """The posterior of all pixels of images of some size, from their states (B, H*W)."""
+        rest = state.details
+        mean = as_images(state.mean, image_size)
 
         def plane(t: Tensor) -> Tensor:
-            return t.unflatten(1, self.image_shape[1:])
+            return t.unflatten(1, image_size)
 
         with torch.no_grad():
-            variance = self._as_images(rest.variance)
+            variance = as_images(rest.variance, image_size)
             pixels = self.image_shape[1] * self.image_shape[2]
             pixel = rest.source % pixels
             width = self.image_shape[2]
@@ -208,7 +219,7 @@ class WeightedAverage(Estimator):
         )
 
     def _estimate(self, y: Tensor, sigma: Tensor) -> Tensor:
-        return self._as_images(self._evaluate(y, sigma, details=False).mean)
+        return as_images(self._evaluate(y, sigma, details=False).mean, self.image_shape[1:])
 
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
         """The state of every pixel, (B, H*W); its ``log_sum`` is the log-density."""
@@ -227,10 +238,6 @@ class WeightedAverage(Estimator):
             distributed.all_reduce(shared, distributed.ReduceOp.MAX)
             largest = shared.item()
         return largest or 1.0
-
-    def _as_images(self, pixels: Tensor) -> Tensor:
-        """(B, H*W, C) to (B, C, H, W)."""
-        return pixels.mT.unflatten(2, self.image_shape[1:])
 
     def _as_pixels(self, flat: Tensor) -> Tensor:
         """(..., C*H*W) to (..., H*W, C)."""
@@ -260,6 +267,11 @@ def log_normaliser(rank: int, log_pdet: Tensor, sigma: Tensor, samples: int) -> 
     .. math:: -\tfrac{r}{2} \log(2 \pi \sigma^2) - \tfrac12 \log \mathrm{pdet}(Q Q^T) - \log M
     """
     return -(rank * (2 * math.pi * sigma.square()).log() + log_pdet) / 2 - math.log(samples)
+
+
+def as_images(pixels: Tensor, image_size: tuple[int, int]) -> Tensor:
+    """(B, H*W, C) to (B, C, H, W)."""
+    return pixels.mT.unflatten(2, image_size)
 
 
 def answer_dtype(y: Tensor) -> torch.dtype:

@@ -1,4 +1,4 @@
-"""Estimators that see, at each pixel, only a patch: local MMSE and LE-MMSE."""
+"""The estimator with one function for all patches: LE-MMSE."""
 
 from __future__ import annotations
 
@@ -6,93 +6,21 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from ..devices import plain_mode
 from ..fields import LocationGroup, as_field, extract, merge_equal
 from ..operators.checks import as_integer, check_number
 from ..reduction import Index, Keys, State, Top, combine, reduce, strongest
 from ..symmetry import partners, transformations
-from .base import NoiseLevel, answer_dtype, log_normaliser
+from .base import NoiseLevel, Posterior, answer_dtype, as_images, log_normaliser
+from .grid import Grid, grid_of
 from .module import prepared
-from .patchwise import Patchwise, one_set, one_set_each, whitened_alike
+from .patchwise import Patchwise, in_order, one_set, whitened_alike
 from .voters import Voters, pixel_indices
 
 LEAST_INDEXED = 1 << 14  # fewer keys than this are faster streamed than indexed
-
-
-class LocalMMSE(Patchwise):
-    r"""The best estimator that computes each pixel from its own patch of z = B y.
-
-    .. math:: \hat x[n] = \sum_k w_{k} x_k[n], \qquad
-        w_{k} \propto \mathcal N(\Pi_n z;\; Q_n A x_k,\, \sigma^2 Q_n Q_n^T), \qquad Q_n = \Pi_n B
-
-    Each pixel has a function of its own: only the patches at the same place of the training images
-    count.
-
-    Args:
-        images: training images, (N, C, H, W).
-        operator: the forward operator A; None is denoising.
-        preinverse: B, as in `operators.preinverse`.
-        patch_size: P, odd; None is 5, or that of the field.
-        padding: what is seen beyond the border of z: "circular", "zeros", "reflect" or "replicate".
-        field: what is seen of a patch, see `LEMMSE`; phases may differ in what they see, and their
-            pixels have functions of their own in any case.
-        regularisation: lambda of the Tikhonov inverse.
-        dtype: as for `MMSE`.
-
-    Raises:
-        ValueError: if the images are not a non-empty, finite batch, do not fit the operator, the
-            field does not fit the image, or B does not suit the operator.
-
-    Source: [LE], local MMSE.
-
-    Example:
-        >>> x = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-        >>> LocalMMSE(x, patch_size=3)(x[:2], 0.1).shape
-        torch.Size([2, 1, 8, 8])
-    """
-
-    @plain_mode()
-    def __init__(
-        self,
-        images: Tensor,
-        operator: object = None,
-        preinverse: object = None,
-        patch_size: int | None = None,
-        *,
-        padding: str = "circular",
-        field: object = None,
-        regularisation: float = 0.01,
-        dtype: torch.dtype = torch.float32,
-    ):
-        seen = as_field(patch_size, padding, 1, field)
-        super().__init__(images, operator, preinverse, seen, regularisation, dtype)
-
-    def _centred(self, group: LocationGroup) -> LocationGroup:
-        """Centres every group: there is no index here, and images far from zero lose digits."""
-        return self._at_mean(group)
-
-    def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
-        z = self.preinverse.apply(y)
-        states = [self._evaluate_group(group, z, sigma, details) for group in self.groups]
-        return self._in_order(states)
-
-    def _evaluate_group(self, group, z, sigma, details) -> State:
-        patches = extract(z, self.field, group.locations)
-        # Few enough locations at once that a chunk of their keys is small.
-        step = max(1, (1 << 22) // (len(self.images) * max(1, group.rank)))
-        states = []
-        for start in range(0, len(group.locations), step):
-            which = slice(start, start + step)
-            queries = group.whiten(patches[:, which], which).transpose(0, 1)
-            source = self._stream(group, which, one_set_each)
-            state = reduce(queries, sigma.square().reciprocal(), source, details)
-            log_pdet = group.log_pdet if group.shared else group.log_pdet[which]
-            constant = log_normaliser(
-                group.rank, log_pdet.to(sigma)[:, None], sigma[None, :], self.total_images
-            )
-            states.append(combine([state.shift(constant)], lambda field: field[0].transpose(0, 1)))
-        return combine(states, lambda field: torch.cat(field, 1))
+QUERIES = 1 << 15  # patches of a measurement handled at once: large images in bounded memory
 
 
 class LEMMSE(Patchwise):
@@ -184,6 +112,7 @@ class LEMMSE(Patchwise):
     ):
         seen = as_field(patch_size, padding, period, field)
         super().__init__(images, operator, preinverse, seen, regularisation, dtype)
+        self._kind, self._regularisation = preinverse, regularisation
         self._copies = transformations(symmetry, seen.patch_size, self.image_shape[0])
         if symmetry is not None and not seen.is_symmetric:
             raise ValueError(
@@ -245,13 +174,78 @@ class LEMMSE(Patchwise):
         count = torch.cat(phases).bincount()
         return [int(count[phase[0]]) for phase in phases]
 
-    def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
-        z = self.preinverse.apply(y)
+    @plain_mode()
+    def forward(
+        self, y: Tensor, sigma: NoiseLevel, operator: object = None, progress: bool = False
+    ) -> Tensor:
+        """Estimates the images behind some measurements; gradients flow into y and sigma.
+
+        The function of patches is learned from the training images; the measurement may be of
+        another size. Where the pre-inverse is the identity, y is then an image of any size;
+        elsewhere the operator of that size has to be given.
+
+        Args:
+            y: measurements, as ``operator.measure`` makes them, on the device of the estimator.
+            sigma: standard deviation of the noise, > 0: a number or one for each image, as a
+                tensor, an array or a list of shape (), (1,), (B,) or (B, 1, 1, 1).
+            operator: the forward operator of y, if it is not that of the training images. Its
+                pre-inverse (of the same name) must be circulant or a mask like theirs, and leave
+                the same noise in a patch: for a circulant one variances may differ by 1 %, for a
+                mask every pattern must occur in the training images.
+            progress: whether to show a progress bar.
+
+        Returns:
+            (B, C, H, W), in the precision of y, or in float32 if that is lower.
+
+        Raises:
+            ValueError: if y does not fit the operator, sigma is not positive, or one of them is
+                more than 1e12 times as large or (sigma) as small as the measured training images;
+                or if the noise in a patch of y is not that in the training images.
+
+        Example:
+            >>> x = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+            >>> LEMMSE(x, patch_size=3)(torch.rand(1, 1, 20, 30), 0.1).shape
+            torch.Size([1, 1, 20, 30])
+        """
+        grid = self._grid(y, operator)
+        state = self._evaluate(grid, *self._checked(y, sigma, grid.blank), False, progress)
+        return as_images(state.mean, grid.image_size).to(answer_dtype(y))
+
+    @plain_mode()
+    def posterior(
+        self, y: Tensor, sigma: NoiseLevel, operator: object = None, progress: bool = False
+    ) -> Posterior:
+        """Everything the estimator knows: see `Posterior`. Arguments and errors as for a call."""
+        grid = self._grid(y, operator)
+        state = self._evaluate(grid, *self._checked(y, sigma, grid.blank), True, progress)
+        return self._posterior_of(state, grid.image_size, answer_dtype(y))
+
+    def _grid(self, y: Tensor, operator: object) -> Grid:
+        """Where y has its patches; that of the training images also if y makes no sense at all."""
+        fits = isinstance(y, Tensor) and y.ndim == 4 and y.shape[1] == self.image_shape[0]
+        plain = not fits or y.shape[1:] == self.preinverse.measurement_shape
+        if operator is None and (plain or self.preinverse.name != "identity"):
+            places = [(index, group.locations) for index, group in enumerate(self.groups)]
+            return Grid(self.preinverse, places, self._blank)
+        return grid_of(
+            y, operator, self.preinverse, self._kind, self._regularisation, self.field, self.groups
+        )
+
+    def _evaluate(
+        self, grid: Grid, y: Tensor, sigma: Tensor, details: bool, progress: bool
+    ) -> State:
+        z = grid.preinverse.apply(y)
+        step = max(1, QUERIES // (len(z) * len(self._copies)))
+        parts = [(i, part) for i, locations in grid.places for part in locations.split(step)]
+        pixels = grid.image_size[0] * grid.image_size[1]
         states = []
-        for group, voters in zip(self.groups, self._partners, strict=True):
-            patches = extract(z, self.field, group.locations)
-            states.append(self._evaluate_patches(voters, patches, sigma, details))
-        return self._in_order(states)
+        with tqdm(total=pixels, desc="LE-MMSE", unit="pixel", disable=not progress) as bar:
+            for index, locations in parts:
+                patches = extract(z, self.field, locations)
+                voters = self._partners[index]
+                states.append(self._evaluate_patches(voters, patches, sigma, details))
+                bar.update(len(locations))
+        return in_order(states, [locations for _, locations in parts])
 
     def _evaluate_patches(self, voters, patches, sigma, details) -> State:
         """The state of patches, (B, L, d), over the groups that vote on them."""
@@ -289,6 +283,7 @@ class LEMMSE(Patchwise):
         y: Tensor,
         sigma: NoiseLevel,
         pixels: Tensor | Sequence[tuple[int, int]],
+        operator: object = None,
     ) -> Tensor:
         """The estimate at some pixels only, in so much less time.
 
@@ -298,6 +293,7 @@ class LEMMSE(Patchwise):
             y: measurements, as for a call.
             sigma: standard deviation of the noise, as for a call.
             pixels: (row, column) pairs, a list of them or an integer tensor (n, 2).
+            operator: as for a call.
 
         Returns:
             (B, n, C), in the precision of y.
@@ -312,14 +308,16 @@ class LEMMSE(Patchwise):
             >>> torch.allclose(some[:, 1, 0], estimate(x[:2], 0.1)[:, 0, 4, 7], atol=1e-5)
             True
         """
-        measured, sigma = self._checked(y, sigma)
-        wanted = pixel_indices(pixels, self.image_shape[1:]).to(y.device)
-        z = self.preinverse.apply(measured)
+        grid = self._grid(y, operator)
+        measured, sigma = self._checked(y, sigma, grid.blank)
+        wanted = pixel_indices(pixels, grid.image_size).to(y.device)
+        z = grid.preinverse.apply(measured)
         values = z.new_empty(len(z), len(wanted), self.image_shape[0])
-        for group, voters in zip(self.groups, self._partners, strict=True):
-            mine = torch.isin(wanted, group.locations)
+        for index, locations in grid.places:
+            mine = torch.isin(wanted, locations)
             if mine.any():
                 patches = extract(z, self.field, wanted[mine])
+                voters = self._partners[index]
                 state = self._evaluate_patches(voters, patches, sigma, details=False)
                 values[:, mine] = state.mean.to(values)
         return values.to(answer_dtype(y))
@@ -331,6 +329,7 @@ class LEMMSE(Patchwise):
         sigma: NoiseLevel,
         pixels: Tensor | Sequence[tuple[int, int]] | None = None,
         k: int = 10,
+        operator: object = None,
     ) -> Voters:
         """The training pixels with the largest weights, for some pixels of the estimate.
 
@@ -343,6 +342,7 @@ class LEMMSE(Patchwise):
             pixels: (row, column) pairs, a list of them or an integer tensor (n, 2); None means all
                 H*W pixels, in order.
             k: how many, at most the number of training images.
+            operator: as for a call.
 
         Raises:
             ValueError: as for a call, or if a pixel is outside the image, or k does not fit.
@@ -353,21 +353,22 @@ class LEMMSE(Patchwise):
             >>> found.source[0, 0, 0].tolist(), found.weight.shape
             ([3, 2, 6], torch.Size([1, 1, 2]))
         """
-        measured, sigma = self._checked(y, sigma)
+        grid = self._grid(y, operator)
+        measured, sigma = self._checked(y, sigma, grid.blank)
         k = as_integer(k, "k", 1, self.total_images, "the number of training images")
         height, width = self.image_shape[1:]
-        wanted = pixel_indices(pixels, (height, width)).to(y.device)
-        z = self.preinverse.apply(measured)
+        wanted = pixel_indices(pixels, grid.image_size).to(y.device)
+        z = grid.preinverse.apply(measured)
         weight = z.new_empty(len(z), len(wanted), k)
         source = wanted.new_empty(len(z), len(wanted), k)
-        for group, voting in zip(self.groups, self._partners, strict=True):
-            mine = torch.isin(wanted, group.locations)
+        for index, locations in grid.places:
+            mine = torch.isin(wanted, locations)
             if not mine.any():
                 continue
             patches = extract(z, self.field, wanted[mine])
             tops = [
                 self._strongest(self.groups[other], patches[..., copy.to(y.device)], sigma, k)
-                for other, which in voting.items()
+                for other, which in self._partners[index].items()
                 for copy in self._copies[which]
             ]
             top = Top.over(tops)

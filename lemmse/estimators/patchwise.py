@@ -88,10 +88,11 @@ class Patchwise(WeightedAverage):
         """A source of the keys of some locations of a group, made anew for every reduction."""
         return Stream(lambda dtype: map(arrange, self._chunks(group, which, dtype)), self.dtype)
 
-    def _in_order(self, states: list[State]) -> State:
-        """States of the groups, (B, L) each, as one state of all pixels, (B, H*W)."""
-        order = torch.argsort(torch.cat([group.locations for group in self.groups]))
-        return combine(states, lambda field: torch.cat(field, 1)[:, order])
+
+def in_order(states: list[State], locations: list[Tensor]) -> State:
+    """States of parts of the pixels, (B, L) each, as one state of all pixels, (B, H*W)."""
+    order = torch.argsort(torch.cat(locations))
+    return combine(states, lambda field: torch.cat(field, 1)[:, order])
 
 
 def whitened_alike(group: LocationGroup) -> list[slice]:

@@ -78,6 +78,13 @@ class LocationGroup:
     def _centred(self, patches: Tensor) -> Tensor:
         return patches if self.centre is None else patches - self.centre.to(patches)
 
+    def projected(self, vector: Tensor) -> Tensor:
+        """The projection of a vector (d,) on the subspace of the group, on the vector's device."""
+        if self.matrix is None:
+            return vector
+        basis = functional.normalize(self.matrix[0].to(vector), dim=-1)
+        return basis.T @ (basis @ vector)
+
     def to(self, device: torch.device) -> LocationGroup:
         """The same group on another device."""
         fields = {
@@ -131,8 +138,7 @@ def location_groups(
     channels = image_shape[0] if noise.per_channel else 1
     _, one = _first_of_each(views.label)
     common = covariance[one]
-    difference = (covariance - common[views.label]).abs().max()
-    if difference <= 1e-13 * covariance.abs().max():  # circulant, for all that B is a matrix
+    if _all_equal(covariance, common[views.label]):  # B is circulant, for all that it is a matrix
         return _correlated_groups(common, views.phase, views.label, channels)
     each = torch.arange(len(views.label))
     return _correlated_groups(covariance, views.phase[views.label], each, channels)
@@ -194,7 +200,9 @@ def _correlated_groups(
         place[part] = torch.arange(len(part))
         own = place[label]
         locations = (own >= 0).nonzero()[:, 0]
-        if len(part) > 1:
+        if _all_equal(covariance[part]):
+            w, constant = w[:1], constant[:1]
+        else:
             w, constant = w[own[locations]], constant[own[locations]]
         if channels > 1:
             w, constant = _repeat_over_channels(w, constant, channels)
@@ -219,6 +227,12 @@ def _patch_covariances(
     # One row of B a pixel: the covariance of a patch is the Gram matrix of its rows.
     gram = noise.matrix @ noise.matrix.T
     return gram[pixels[:, :, None], pixels[:, None, :]] * seen[:, :, None] * seen[:, None, :]
+
+
+def _all_equal(covariance: Tensor, wanted: Tensor | None = None) -> bool:
+    """Whether covariances (L, d, d) are what they should be, or the first, but for rounding."""
+    wanted = covariance[:1] if wanted is None else wanted
+    return bool((covariance - wanted).abs().max() <= 1e-13 * covariance.abs().max())
 
 
 def _first_of_each(label: Tensor) -> tuple[Tensor, Tensor]:
