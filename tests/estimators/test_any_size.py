@@ -93,10 +93,7 @@ def test_noise_of_another_structure_is_refused():
     refused(estimate, y, "another filter", wide)  # wraps around in the small images
     refused(estimate, y, "both circulant or both masks", ops.Mask.central(4, LARGE))
     rays = ops.Tomography([0.0, 90.0], SMALL)
-    far, small = (
-        ops.Tomography([0.0, 90.0], LARGE),
-        lemmse.LEMMSE(images, rays, "fbp", patch_size=3),
-    )
+    far = ops.Tomography([0.0, 90.0], LARGE)
     refused(
         lemmse.LEMMSE(images, rays, "fbp", patch_size=3), y, "both circulant or both masks", far
     )
