@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def add(commands) -> None:
     option(
         "--input",
         type=Path,
-        help="restore this image, of the size of the training images; the result goes to --out",
+        help="restore this image, for lemmse of any size; the result goes to --out",
     )
     option("--operator", choices=OPERATORS, default="denoising", help="what measures [%(default)s]")
     option("--size", type=int, help=f"inpainting: hidden square, pixels [{USUAL['size']}]")
@@ -168,12 +169,11 @@ def estimated(args: argparse.Namespace, where: torch.device) -> dict[str, Tensor
     train = datasets.load(args.dataset, "train", args.images)
     operator = OPERATORS[args.operator](args, tuple(train.shape[2:]))
     if args.input is not None:
-        arrays = {"measurement": own_image(args.input, tuple(train.shape[1:]))}
-    else:
-        truth = datasets.load(args.dataset, "test", args.count)
-        # The noise is drawn on the CPU: the same measurements on every machine.
-        noise = torch.Generator().manual_seed(args.seed)
-        arrays = {"truth": truth, "measurement": operator.measure(truth, args.sigma, noise)}
+        return restored(args, train, operator, where)
+    truth = datasets.load(args.dataset, "test", args.count)
+    # The noise is drawn on the CPU: the same measurements on every machine.
+    noise = torch.Generator().manual_seed(args.seed)
+    arrays = {"truth": truth, "measurement": operator.measure(truth, args.sigma, noise)}
     estimator = ESTIMATORS[args.estimator](train.to(where), operator, args)
 
     means, deviations = [], []
@@ -190,24 +190,49 @@ def estimated(args: argparse.Namespace, where: torch.device) -> dict[str, Tensor
     return arrays
 
 
-def own_image(path: Path, shape: tuple[int, int, int]) -> Tensor:
+def restored(
+    args: argparse.Namespace, train: Tensor, operator: operators.Operator, where: torch.device
+) -> dict[str, Tensor]:
+    """Measurement and estimate of a person's image, and the standard deviation if asked for."""
+    y = own_image(args.input, tuple(train.shape[1:]), any_size=args.estimator == "lemmse")
+    estimator = ESTIMATORS[args.estimator](train.to(where), operator, args)
+    options = {}
+    if args.estimator == "lemmse":
+        options["progress"] = rank() == 0
+        if y.shape[1:] != train.shape[1:] and args.preinverse != "identity":
+            options["operator"] = OPERATORS[args.operator](args, tuple(y.shape[2:]))
+    start = time.perf_counter()
+    mean, deviation = apply(estimator, y.to(where), args.sigma, args.posterior, **options)
+    if rank() == 0:
+        height, width = y.shape[2:]
+        print(f"{width} x {height} pixels restored in {time.perf_counter() - start:.1f} s")
+    arrays = {"measurement": y, "estimate": mean.cpu()}
+    return arrays | {"deviation": deviation.cpu()} if args.posterior else arrays
+
+
+def own_image(path: Path, shape: tuple[int, int, int], any_size: bool) -> Tensor:
     """The image of a person, (1, C, H, W), of the channels and the size of the training images."""
     image = datasets.read_image(path)
     channels, height, width = image.shape[1:]
-    if (channels, height, width) != shape:
+    if channels != shape[0]:
         raise ValueError(
-            f"{path}: expected {shape[2]} x {shape[1]} pixels and {shape[0]} channels like the "
-            f"training images, got {width} x {height} and {channels}; resize it, or train on "
-            "images of its size"
+            f"{path}: expected {shape[0]} channels like the training images, got {channels}"
+        )
+    if not any_size and (height, width) != shape[1:]:
+        raise ValueError(
+            f"{path}: expected {shape[2]} x {shape[1]} pixels like the training images for this "
+            f"estimator, got {width} x {height}; resize it, or take --estimator lemmse"
         )
     return image
 
 
-def apply(estimator, y: Tensor, sigma: float, posterior: bool) -> tuple[Tensor, Tensor]:
+def apply(
+    estimator, y: Tensor, sigma: float, posterior: bool, **options: object
+) -> tuple[Tensor, Tensor]:
     """Posterior mean and, if asked for (else empty), standard deviation, (B, C, H, W) each."""
     if not posterior:
-        return estimator(y, sigma), torch.empty(0)
-    result = estimator.posterior(y, sigma)
+        return estimator(y, sigma, **options), torch.empty(0)
+    result = estimator.posterior(y, sigma, **options)
     return result.mean, result.variance.sqrt()
 
 

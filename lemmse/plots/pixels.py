@@ -180,6 +180,12 @@ def explore_pixels(
             f"got {type(estimator).__name__}"
         )
     shape = estimator.image_shape
+    measured = getattr(estimator, "preinverse", None)
+    if measured is not None and tuple(y.shape[1:]) != measured.measurement_shape:
+        expected = ", ".join(map(str, measured.measurement_shape))
+        raise ValueError(
+            f"expected y to be measurements of shape (B, {expected}), got {tuple(y.shape)}"
+        )
     if truth is not None and tuple(truth.shape) != (len(y), *shape):
         raise ValueError(f"truth: expected shape {(len(y), *shape)}, got {tuple(truth.shape)}")
     levels = torch.as_tensor(sigma)
