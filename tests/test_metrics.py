@@ -148,3 +148,35 @@ def test_bad_data_range_is_refused(metric, data_range):
 def test_ssim_refuses_images_smaller_than_its_window():
     with pytest.raises(ValueError, match="at least 11 x 11 pixels, got 10 x 10"):
         metrics.ssim(*pair(size=10))
+
+
+def test_paired_gain_is_that_of_the_means_and_its_error_that_of_the_bootstrap():
+    g = torch.Generator().manual_seed(0)
+    hardness = torch.rand(200, generator=g).double() + 0.5  # both methods find the same images hard
+    reference = hardness * (1 + 0.1 * torch.rand(200, generator=g).double())
+    errors = hardness * (0.8 + 0.1 * torch.rand(200, generator=g).double())
+    gain, error = metrics.paired_gain(errors, reference)
+    assert gain == pytest.approx(10 * math.log10(reference.mean() / errors.mean()))
+    draws = torch.randint(200, (4000, 200), generator=g)
+    again = 10 * (reference[draws].mean(1) / errors[draws].mean(1)).log10()
+    assert error == pytest.approx(again.std().item(), rel=0.1)
+    # An image that is measured twice is still one image.
+    twice = metrics.paired_gain(errors[:, None].expand(-1, 2), reference[:, None].expand(-1, 2))
+    assert twice == pytest.approx((gain, error))
+
+
+@pytest.mark.parametrize(
+    ("errors", "reference", "what"),
+    [
+        (torch.ones(3), torch.ones(4), "equal shapes"),
+        (torch.ones(1), torch.ones(1), "at least two images"),
+        (torch.ones(3), torch.ones(3).long(), "floating-point"),
+        (torch.tensor([1.0, math.nan]), torch.ones(2), "finite"),
+        (-torch.ones(3), torch.ones(3), "negative"),
+        (torch.zeros(3), torch.ones(3), "all zero"),
+        ([1.0, 2.0], torch.ones(2), "floating-point"),
+    ],
+)
+def test_paired_gain_explains_bad_input(errors, reference, what):
+    with pytest.raises(ValueError, match=what):
+        metrics.paired_gain(errors, reference)
