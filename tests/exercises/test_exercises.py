@@ -1,6 +1,7 @@
 """Tests of lemmse.exercises: the answers of ``check``, and every registered exercise."""
 
 import copy
+import dataclasses
 import importlib
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -535,6 +536,13 @@ class TestRegistered:
     def test_reference_passes_with_any_secret(self, number, secret):
         result = check(number, EXERCISES[number].reference, secret=secret)
         assert result, str(result)
+
+    @pytest.mark.parametrize("secret", ["apple", "pear"])
+    def test_wrong_answers_fail_on_the_inputs_of_a_secret_alone(self, number, secret):
+        # Under this number, its own inputs are those that the secret adds.
+        alone = dataclasses.replace(EXERCISES[number], number=f"{secret}/{number}")
+        for function, _ in alone.wrong:
+            assert alone.check(function).status == "wrong"
 
     def test_unwritten(self, number):
         assert check(number, lambda *_: None).status == "unwritten"
