@@ -41,6 +41,18 @@ def store(paths, file=STORED):
     file.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def told(paths, file=STORED):
+    """Which chapters have no numbers that belong to their code, and what to do; or nothing."""
+    without = [str(int(path.name[:2])) for path in paths if stored_values(path, file) is None]
+    if not without:
+        return ""
+    names = " ".join(without)
+    return (
+        f"no numbers stored for the text of chapters {names}; where they are not executed, dots "
+        f'stand for them: `make book CHAPTERS="{names}"`, then `make notebooks`'
+    )
+
+
 def read(file):
     """What the file holds."""
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
@@ -48,3 +60,4 @@ def read(file):
 
 if __name__ == "__main__":
     store(notebook_paths())
+    print(told(notebook_paths()) or "the numbers of all chapters are stored")

@@ -9,7 +9,7 @@ import lab_copies
 import stored_numbers
 from lab_copies import Dots, lab_files
 from open_lab import command
-from stored_numbers import store, stored_values
+from stored_numbers import store, stored_values, told
 from sync_notebooks import notebook_paths
 from write_files import write_unchanged
 
@@ -63,8 +63,10 @@ def test_numbers_are_stored_with_their_code_and_not_used_with_another(monkeypatc
     store(notebook_paths(), file)
     assert list(json.loads(file.read_text())) == [path.stem]
     assert stored_values(path, file) == {"a": "1.0"}
+    assert told([path], file) == ""
     monkeypatch.setattr(stored_numbers, "code_digest", lambda path: "another")
     assert stored_values(path, file) is None
+    assert 'make book CHAPTERS="1"`, then `make notebooks' in told([path], file)
 
 
 def test_known_numbers_stand_in_their_places():
