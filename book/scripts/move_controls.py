@@ -38,21 +38,25 @@ def move_living():
 
 
 def move_every_control(explorers):
-    """Move every slider to its end and back; print what each frame costs.
+    """Move every slider to its end and back; print what the frame at all ends costs.
+
+    One frame is drawn anew, not all: a function that draws wrongly now does so everywhere, and a
+    frame may take seconds.
 
     Raises:
         AssertionError: a function that fails, or draws another picture than before.
     """
     for explorer in explorers:
-        for name, slider in explorer.sliders.items():
-            for value in (slider.options[-1][1], slider.options[0][1]):
-                slider.value = value
+        for end in (-1, 0):
+            for name, slider in explorer.sliders.items():
+                value = slider.value = slider.options[end][1]
                 assert not explorer.status.value, f"{name} = {value!r}: {explorer.status.value}"
+            if end == -1:
                 compare(explorer, tuple(slider.index for slider in explorer.sliders.values()))
 
 
 def compare(explorer, position):
-    """Draw the frame at a position once more, past the explorer's memory."""
+    """Draw the frame at a position once more, past the explorer's memory; print its seconds."""
     before, start = explorer.frame(position), time.process_time()
     after = explorer.draw(position)
     seconds = time.process_time() - start

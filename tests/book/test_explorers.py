@@ -83,7 +83,7 @@ def shown():
 
 def test_controls_of_a_healthy_explorer_move(shown, capsys):
     move_every_control([shown[1]])
-    assert "t: (1, 0)" in capsys.readouterr().out
+    assert "t: (1, 1) took 0.0" in capsys.readouterr().out
 
 
 def test_a_function_that_fails_after_the_last_cell_is_told(shown):
@@ -96,6 +96,7 @@ def test_a_function_that_fails_after_the_last_cell_is_told(shown):
 def test_another_picture_after_the_last_cell_is_told(shown):
     world, explorer = shown
     explorer.sliders["sigma"].value = 0.9
+    explorer.sliders["n"].value = 2
     world["level"] = 0.3
     with pytest.raises(AssertionError, match="is another picture"):
         move_every_control([explorer])
