@@ -21,6 +21,7 @@ import nbformat
 import yaml
 
 from address import install_lines, repository_url
+from contents import read_toc
 from draft_pages import draft
 from execute_notebooks import executed_copy, has_changed
 from lab_copies import lab_files
@@ -117,11 +118,10 @@ def main():
     if unready(notebooks) and options.strict:
         print("every chapter must be executed: book/scripts/execute_notebooks.py", file=sys.stderr)
         return 1
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     config, copies = book_config(repository_url()), plain_copies(notebooks)
     if copies:
         config["sphinx"]["config"]["html_extra_path"] = ["copies"]
-    sources = gather(config, toc, notebooks) | copies
+    sources = gather(config, read_toc(), notebooks) | copies
     print(f"building the pages of {len(notebooks)} chapters", flush=True)
     status = jupyter_book(sources, ROOT, options.strict)
     if status == 0:

@@ -16,13 +16,14 @@ from bs4 import BeautifulSoup
 
 from browser import MISSING, browser, programs, serve
 from build_book import BUILD, INDEX, ROOT, unready
+from contents import all_pages, part_pages, read_toc
 from sync_notebooks import notebook_paths
 
 PDF = BUILD / "lemmse.pdf"
 PAGES = INDEX.parent
 JOINED = "book-on-paper.html"
 # References to look things up in: thousands of lines that nobody reads on paper.
-ONLINE_ONLY = {"book/api", "book/models"}
+ONLINE_ONLY = ("book/api", "book/models")
 INTERACTIVE = "On the page of this chapter, controls choose what this figure shows."
 GONE = "script, style, .headerlink, .copybtn, details.above-input, .controls, .live"
 PAPER = {  # inches: A4
@@ -114,7 +115,7 @@ def contents(toc, titles):
     """The table of contents."""
     lines = ["<nav class='paper-contents'><h2>Contents</h2>"]
     for part in toc["parts"]:
-        entries = [chapter["file"] for chapter in part["chapters"] if chapter["file"] in titles]
+        entries = [name for name in part_pages(part) if name in titles]
         lines.append(f"<p><strong>{part['caption']}</strong></p><ul>")
         lines += [f"<li><a href='#{slug(name)}'>{titles[name]}</a></li>" for name in entries]
         lines.append("</ul>")
@@ -123,8 +124,7 @@ def contents(toc, titles):
 
 def join(toc, config):
     """The joined page, as HTML."""
-    listed = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
-    names = [name for name in [toc["root"], *listed] if name not in ONLINE_ONLY]
+    names = [name for name in all_pages(toc) if not name.startswith(ONLINE_ONLY)]
     articles, solutions, titles = [], [], {}
     for name in names:
         page = read(name)
@@ -189,10 +189,9 @@ def main():
     if not INDEX.exists() or unready(notebook_paths()):
         print("the pages are not ready: run `make book` first", file=sys.stderr)
         return 1
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     joined = PAGES / JOINED
-    joined.write_text(join(toc, config), encoding="utf-8")
+    joined.write_text(join(read_toc(), config), encoding="utf-8")
     print("printing the book, which takes some minutes", flush=True)
     try:
         with serve(PAGES) as address:

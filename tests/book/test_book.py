@@ -9,11 +9,11 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
-import yaml
 from bs4 import BeautifulSoup
 
 from address import repository_url
 from build_book import book_config, gather, jupyter_book
+from contents import all_pages, read_toc
 from sync_notebooks import NOTEBOOK_METADATA, ROOT, notebook_paths
 
 pytestmark = pytest.mark.book
@@ -75,9 +75,7 @@ def target(page, address):
 
 
 def test_every_entry_of_the_table_of_contents_is_a_page():
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    chapters = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
-    missing = [f for f in [toc["root"], *chapters] if not (HTML / f"{f}.html").exists()]
+    missing = [f for f in all_pages(read_toc()) if not (HTML / f"{f}.html").exists()]
     assert not missing, "run `make book` first"
     assert (HTML / "index.html").exists()
 
@@ -198,10 +196,7 @@ def test_pictures_come_when_they_are_near_and_in_files_of_their_own(page):
 
 def test_search_knows_every_page_and_needs_no_server():
     index = (HTML / "searchindex.js").read_text(encoding="utf-8")
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    for part in toc["parts"]:
-        for chapter in part["chapters"]:
-            assert f'"{chapter["file"]}"' in index
+    assert [name for name in all_pages(read_toc()) if f'"{name}"' not in index] == []
     assert any("searchindex.js" in address for address in fetched(HTML / "search.html"))
 
 

@@ -128,3 +128,19 @@ def test_on_paper_solutions_stand_apart_and_links_stay_inside():
     assert "code" not in article.get_text()
     assert make_pdf.INTERACTIVE in article.get_text()
     assert not article.select(".solution, script, .controls, .headerlink")
+
+
+def test_a_stream_of_the_browser_is_read_to_its_end():
+    answers = [
+        {"data": base64.b64encode(b"%PDF\xff").decode(), "base64Encoded": True, "eof": False},
+        {"data": "", "base64Encoded": False, "eof": False},
+        {"data": base64.b64encode(b"\x00end").decode(), "base64Encoded": True, "eof": True},
+    ]
+
+    class Browser:
+        def execute_cdp_cmd(self, name, options):
+            assert (name, options["handle"]) == ("IO.read", "7")
+            return answers.pop(0)
+
+    assert b"".join(make_pdf.pieces(Browser(), "7")) == b"%PDF\xff\x00end"
+    assert answers == []

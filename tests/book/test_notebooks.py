@@ -4,9 +4,9 @@ import re
 
 import nbformat
 import pytest
-import yaml
 
 from address import ROOT, install_source, repository_url, wheel_name
+from contents import all_pages, read_toc
 from sync_notebooks import canonical_text, is_setup, notebook_paths, setup_source
 
 NOTEBOOKS = notebook_paths()
@@ -29,11 +29,6 @@ def read(path):
     return nbformat.read(path, as_version=4)
 
 
-def toc_files():
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    return [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
-
-
 def directives(notebook, name):
     """(argument, label) of every directive of that name in the markdown cells."""
     pattern = re.compile(rf"^(?::::+|```+)\{{{name}\}} *(.*)\n((?::[\w-]+:.*\n?)*)", re.MULTILINE)
@@ -48,7 +43,7 @@ def directives(notebook, name):
 
 def test_table_of_contents_has_every_notebook_in_order():
     kept = [path.relative_to(ROOT).with_suffix("").as_posix() for path in NOTEBOOKS]
-    assert [file for file in toc_files() if file.startswith("notebooks/")] == kept
+    assert [file for file in all_pages(read_toc()) if file.startswith("notebooks/")] == kept
 
 
 @every_notebook
