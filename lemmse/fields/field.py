@@ -68,7 +68,7 @@ class Field:
 
     @property
     def is_symmetric(self) -> bool:
-        """Whether flips and quarter turns leave it as it is: period 1 and a symmetric mask."""
+        """Whether flips and quarter turns leave it as it is (period 1 and a symmetric mask)."""
         mask = self.mask[0, 0]
         return self.period == 1 and bool((mask == mask.T).all() and (mask == mask.flip(0)).all())
 
