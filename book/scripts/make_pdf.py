@@ -69,6 +69,9 @@ def paper_article(page, name, names):
         tag.decompose()
     for explorer in article.select("figure.lemmse-explorer"):
         unfold(explorer)
+    for cell in article.select("div.cell"):  # only folded code was in it
+        if not cell.get_text(strip=True) and not cell.find(["img", "svg", "table"]):
+            cell.decompose()
     for details in article.select("details"):
         details["open"] = ""
     for tag in article.find_all(id=True):

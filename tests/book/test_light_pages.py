@@ -111,7 +111,9 @@ def test_on_paper_solutions_stand_apart_and_links_stay_inside():
         '<a class="headerlink" href="#a">#</a>'
         '<a href="b.html#x">there</a><a href="../genindex.html">index</a><a href="#a">here</a>'
         '<a href="https://example.org">out</a><img src="../_images/p.png">'
-        '<div class="solution">Solved.</div><details class="hide above-input">code</details>'
+        '<div class="solution">Solved.</div>'
+        '<div class="cell a"><details class="hide above-input">code</details></div>'
+        '<div class="cell b"><img alt="b" src="../_images/p.png"></div>'
         '<figure class="lemmse-explorer"><div class="controls">c</div><img src="1.webp">'
         '<img hidden="" src="2.webp"><script>s</script></figure></section></article>'
     )
@@ -123,9 +125,11 @@ def test_on_paper_solutions_stand_apart_and_links_stay_inside():
         "here": "#part-a--a",
         "out": "https://example.org",
     }
-    assert [tag["src"] for tag in article.find_all("img")] == ["_images/p.png", "part/1.webp"]
+    pictures = [tag["src"] for tag in article.find_all("img")]
+    assert pictures == ["_images/p.png", "_images/p.png", "part/1.webp"]
     assert "index" in article.get_text()
     assert "code" not in article.get_text()
+    assert [cell["class"][1] for cell in article.select(".cell")] == ["b"]
     assert make_pdf.INTERACTIVE in article.get_text()
     assert not article.select(".solution, script, .controls, .headerlink")
 
