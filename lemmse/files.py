@@ -98,6 +98,28 @@ def check_writable(path: Path) -> None:
         raise ValueError(f"{path}: cannot be written: {error}") from error
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder for several files, and those above it; one file needs an existing folder.
+
+    So a slip in the name of a file is told before the computation, and not hidden by a new folder.
+
+    Raises:
+        ValueError: it cannot be made, or nothing can be written there.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp()) / "new" / "folder"
+        >>> make_folder(folder)
+        >>> folder.is_dir()
+        True
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{path}: expected a folder, or room for a new one: {error}") from error
+    check_writable(path / "file")
+
+
 def read_json(path: Path) -> object:
     """What a JSON file holds.
 

@@ -11,6 +11,7 @@ from lemmse.files import (
     Busy,
     check_writable,
     locked,
+    make_folder,
     merged,
     read_json,
     replaced,
@@ -132,6 +133,18 @@ def test_places_that_cannot_be_written_are_refused_at_once(tmp_path):
     ):
         with pytest.raises(ValueError, match="expected a file|cannot be written"):
             check_writable(path)
+
+
+def test_a_folder_is_made_and_one_that_cannot_be_is_told(tmp_path):
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    (tmp_path / "file").write_text("kept")
+    for path in (tmp_path / "file", tmp_path / "file" / "a", Path("/proc/a")):
+        with pytest.raises(ValueError, match=r"expected a folder, or room for a new one"):
+            make_folder(path)
+    with pytest.raises(ValueError, match="cannot be written"):
+        make_folder(Path("/proc"))
 
 
 def test_merging():

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from ..devices import device
 from ..experiments import EXPERIMENTS, changes, record
+from ..files import make_folder
 from ..zoo import unknown
 from .processes import rank
 
@@ -59,6 +60,8 @@ def reproduce(args: argparse.Namespace) -> None:
         raise ValueError("--out: expected one name, and not --publish")
     if not options:
         list_experiments()
+    elif not args.publish and args.out is None:
+        make_folder(FOLDER)
     for name in options:
         out = None if args.publish else args.out or FOLDER / f"{name}.json"
         compute(name, out, args.quick, options[name])

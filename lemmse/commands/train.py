@@ -13,7 +13,7 @@ import torch
 from .. import datasets, zoo
 from ..devices import device
 from ..experiments import comparison, record, restoration
-from ..files import Busy, check_writable, locked
+from ..files import Busy, locked, make_folder
 from ..training import History, Probe, Problem, Settings, train
 from ..zoo import ModelSpec, PhysicsSpec, Spec
 from .processes import rank, world
@@ -54,8 +54,7 @@ def train_models(args: argparse.Namespace) -> None:
     names = own_share(wanted(args.names))
     folder = zoo.store.WEIGHTS if args.out is None else args.out
     for place in (folder, args.checkpoints):
-        place.mkdir(parents=True, exist_ok=True)
-        check_writable(place / "model")
+        make_folder(place)
     # One problem's probe serves its three architectures.
     local = lru_cache(maxsize=1)(lambda problem: comparison.probe(Spec(*problem), device()))
     for name in names:

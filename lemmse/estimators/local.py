@@ -72,7 +72,9 @@ class LEMMSE(Patchwise):
         field: what is seen of a patch: a boolean mask (P, P), or one for each phase, (s, s, P, P);
             or a `fields.Field`, which says everything. None: all of it.
         regularisation: lambda of the Tikhonov inverse.
-        dtype: precision of the keys; the work is done in it wherever that is exact to 1e-4.
+        dtype: precision of the keys; the work is done in it wherever that is exact to 1e-4. Keys
+            that B A makes are rounded to it once: in float32 that moves log-densities by 0.01 where
+            sigma is 1e-5 of the range of the images, and by less where it is larger.
         tolerance: fraction of the total weight that may be skipped, with a certificate.
         exact: skip nothing, the same as ``tolerance=0``.
         memory: bytes that prepared keys may take; a larger set is streamed at every call.

@@ -117,7 +117,6 @@ class Record:
         self.experiment = experiment
         self.path = shipped(experiment) if path is None else Path(path)
         self.settings = json.loads(json.dumps(settings or {}))  # tuples are lists in a file
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         check_writable(self.path)
         self.look()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lemmse.exercises import EXERCISES
-from lemmse.files import write_json
+from lemmse.files import make_folder, write_json
 from lemmse.marking import report
 from lemmse.marking.handin import RESULTS, Mark, mark_notebook
 from lemmse.marking.limits import Limits
@@ -108,8 +108,7 @@ def mark_folder(
     if unknown:
         raise ValueError(f"unknown exercises: {', '.join(unknown)}")
     wanted = sorted(exercises, key=_order) if exercises else wanted_exercises(students)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "students").mkdir(exist_ok=True)
+    make_folder(out / "students")
     marks: dict[str, list[Mark]] = {}
     stop = threading.Event()
     with ThreadPoolExecutor(jobs) as pool:

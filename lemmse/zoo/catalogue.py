@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from fnmatch import fnmatch
 
 from .base import ModelSpec
@@ -10,6 +11,12 @@ from .physics import PhysicsSpec, physics_catalogue
 from .spec import Spec, local_catalogue
 
 KINDS: tuple[type[ModelSpec], ...] = (Spec, PhysicsSpec)
+
+FEW, MANY = 5, 10
+"""How many of the nearest names a message tells, and up to how many it tells all."""
+
+_short = reprlib.Repr()
+_short.maxstring = 80  # names of models are longer than the 30 letters it leaves by itself
 
 
 def parse(name: str) -> ModelSpec:
@@ -28,7 +35,7 @@ def parse(name: str) -> ModelSpec:
         if isinstance(name, str) and kind.PATTERN.fullmatch(name):
             return kind.parse(name)
     forms = " or ".join(kind.FORM for kind in KINDS)
-    raise ValueError(f"model: expected a name of the form {forms}, got {name!r}")
+    raise ValueError(f"model: expected a name of the form {forms}, got {_short.repr(name)}")
 
 
 def catalogue(kind: type[ModelSpec] | None = None) -> list[str]:
@@ -61,14 +68,23 @@ def matching(patterns: list[str], names: list[str]) -> list[str]:
     return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
 
 
-def unknown(name: str, names: list[str], what: str = "model") -> str:
-    """The message about a name that does not exist: the nearest ones, or all.
+def unknown(name: object, names: list[str], what: str = "model") -> str:
+    """The message about a name that does not exist: the nearest ones, or all if they are few.
+
+    Args:
+        name: what came.
+        names: those that there are.
+        what: what they are names of.
 
     Example:
         >>> unknown("photo/x", ["photos/x"])
         "model: there is no 'photo/x'; the nearest names: photos/x"
     """
-    near = difflib.get_close_matches(str(name), names, n=5, cutoff=0.6)
+    near = difflib.get_close_matches(_short.repr(name), names, n=FEW, cutoff=0.6)
     if near:
-        return f"{what}: there is no {name!r}; the nearest names: {', '.join(near)}"
-    return f"{what}: there is no {name!r}; there are {', '.join(names) or 'none at all'}"
+        known = f"the nearest names: {', '.join(near)}"
+    elif len(names) <= MANY:
+        known = f"there are {', '.join(names) or 'none at all'}"
+    else:
+        known = f"there are {len(names)}, as {names[0]}; `python -m lemmse models` lists them"
+    return f"{what}: there is no {_short.repr(name)}; {known}"

@@ -89,6 +89,7 @@ def test_other_files_are_refused_and_kept(tmp_path, capsys, nothing_computed, co
         (["dip-step", "--images", "2"], "--images: dip-step has no such option"),
         (["dip-step", "--out", "{folder}"], "expected a file"),
         (["dip-step", "--out", "{folder}/file/a.json"], "file"),
+        (["dip-step", "--out", "{folder}/new/a.json"], "expected a file in an existing folder"),
         (["dip-step", "dip-width", "--out", "{folder}/a.json"], "--out: expected one name"),
         (["--out", "{folder}/a.json"], "--out: expected one name"),
         (["dip-step", "--publish", "--out", "{folder}/a.json"], "not --publish"),

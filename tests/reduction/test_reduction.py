@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import lemmse
 from lemmse.fields import merge_equal
 from lemmse.reduction import Index, Keys, Screen, Stream, combine, index, reduce
+from lemmse.reduction.search import Search
 
 
 def generator(seed=0):
@@ -133,13 +134,13 @@ def test_blocks_are_skipped_at_small_sigma_and_not_when_exact(monkeypatch):
     keys = keys_of(clustered(4000, 5))
     queries = clustered(30, 5, seed=2)
     visited = []
-    matters = index._Search._matters
+    matters = Search._matters
 
     def counting(search):
         visited.append(matters(search).float().mean().item())
         return matters(search)
 
-    monkeypatch.setattr(index._Search, "_matters", counting)
+    monkeypatch.setattr(Search, "_matters", counting)
     reduce(queries.double(), torch.tensor(1 / 0.05**2), index_of(keys, 1e-6))
     skipping = visited[-1]
     reduce(queries.double(), torch.tensor(1 / 0.05**2), index_of(keys, 0.0))

@@ -194,6 +194,18 @@ def test_patterns():
         zoo.matching(["foto/*"], names)
 
 
+@pytest.mark.parametrize("name", [None, 3, "x", "x" * 10**6, list(range(10**6)), b"a"])
+def test_an_unknown_model_is_told_in_a_line(name):
+    for function, told in (
+        (zoo.load, "python -m lemmse models"),
+        (zoo.card, "python -m lemmse models"),
+        (zoo.parse, "of the form"),
+    ):
+        with pytest.raises(ValueError, match=f"model: .*{told}") as caught:
+            function(name)
+        assert len(str(caught.value)) < 300
+
+
 # ---------------------------------------------------------------- what ships
 
 
