@@ -4,8 +4,9 @@
 
 - correct: the cases of tests/device_cases.py, on the GPU and on the CPU;
 - limits: the card's rate of matrix products (float32, without TF32) and of copies, measured;
-- engine: seconds of one LE-MMSE estimate, and the share of the card's limit: the time of the bare
-  product of queries and keys over that of the estimate (above 1 where the engine skips keys);
+- engine: seconds of one LE-MMSE estimate, and the share of the card's limit: the time of the
+  operations in the product of queries and keys, at the rate of large square matrices, over that of
+  the whole estimate, the cutting of its patches included (above 1 where the engine skips keys);
 - training: steps and images a second.
 
 Without a GPU it says so in one line and ends with status 0; with one, the status is 1 if a case
@@ -68,12 +69,18 @@ def correct(device: torch.device) -> Iterator[dict]:
 
 def limits(device: torch.device, quick: bool) -> Iterator[dict]:
     """The card's two ceilings, on random data."""
-    side, count = (256, 2**20) if quick else (8192, 2**30)
-    a, b = torch.rand(2, side, side, device=device)
-    product = seconds(lambda: a @ b, device)
+    count = 2**20 if quick else 2**30
     x, y = torch.rand(count, device=device), torch.empty(count, device=device)
     copy = seconds(lambda: y.copy_(x), device)
-    yield {"teraflops": 2e-12 * side**3 / product, "terabytes_per_second": 8e-12 * count / copy}
+    rate = product_rate(device, quick)
+    yield {"teraflops": 1e-12 * rate, "terabytes_per_second": 8e-12 * count / copy}
+
+
+def product_rate(device: torch.device, quick: bool) -> float:
+    """Operations a second in the product of two large square matrices."""
+    side = 256 if quick else 8192
+    a, b = torch.rand(2, side, side, device=device)
+    return 2 * side**3 / seconds(lambda: a @ b, device)
 
 
 def engine(device: torch.device, quick: bool) -> Iterator[dict]:
@@ -81,12 +88,13 @@ def engine(device: torch.device, quick: bool) -> Iterator[dict]:
     counts, sizes = ((20,), (3,)) if quick else ((1000, 10_000), (5, 11))
     truth = lemmse.datasets.load("infrared", "test", 1).to(device)
     noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0)).to(device)
+    rate = product_rate(device, quick)
     for count in counts:
         images = lemmse.datasets.load("infrared", "train", count).to(device)
         for patch_size in sizes:
             estimate = lemmse.LEMMSE(images, patch_size=patch_size).prepare()
-            queries = extract(truth, patch_size).flatten(0, 1)
-            limit = seconds(partial(product, queries, images, patch_size), device)
+            pairs = truth.numel() * images.numel()  # grey: a query and a key a pixel
+            limit = 2 * pairs * patch_size**2 / rate
             for sigma in (0.05, 0.2, 1.0):
                 y = truth + sigma * noise
                 taken = seconds(partial(estimate, y, sigma), device)
@@ -98,15 +106,6 @@ def engine(device: torch.device, quick: bool) -> Iterator[dict]:
                     "limit": limit,
                     "share_of_limit": limit / taken,
                 }
-
-
-def product(queries: torch.Tensor, images: torch.Tensor, patch_size: int) -> None:
-    """The bare product of all queries and keys, some images' keys at once.
-
-    Cutting the patches out is part of it: the keys of 10,000 images are too many to be kept.
-    """
-    for part in images.split(250):
-        torch.mm(extract(part, patch_size).flatten(0, 1), queries.T)
 
 
 def training(device: torch.device, quick: bool) -> Iterator[dict]:
