@@ -30,7 +30,6 @@ import device_cases
 import torch
 
 import lemmse
-from lemmse.fields import extract
 from lemmse.networks import PatchMLP, ResNet, UNet
 from lemmse.training import Problem, Settings, train
 

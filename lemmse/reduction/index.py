@@ -21,7 +21,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .dense import Keys, Slope, with_ones
+from .dense import NOTHING, Keys, Slope, with_ones
 from .rounding import LOGIT_ERROR, logit_error, subtracts_exactly
 from .search import TILE, Search
 from .state import State, combine
@@ -30,6 +30,7 @@ BLOCK = 512  # least number of keys in a block; a block holds at most twice as m
 MOST_BLOCKS = 4096
 BOX_DIMENSIONS = 4  # principal coordinates of the boxes; the norm of the rest is one more
 BOUNDS = 1 << 22  # numbers in one matrix of bounds, (blocks, queries)
+SCALED = 20  # squared deviations are taken of values up to 2^SCALED
 ROWS = 1 << 16  # keys handled at once while preparing
 
 
@@ -71,6 +72,13 @@ class Index:
         self.values = with_ones(merged.values[order] - self.value_centre)
         self.spread = merged.spread[order]
         self.spreads = bool(self.spread.any())
+        # Squared deviations up to this are those of keys whose weights are nothing.
+        largest = 4 * (self.values[:, 1:].square().max() + self.spread.max()).item()
+        self.nothing = NOTHING * self.total * largest
+        # In this scale no product of a weight and a squared deviation is denormal, which would be
+        # ten times slower. A power of two rounds nothing.
+        self.scale = 2.0 ** max(-60, min(60, SCALED - math.frexp(math.sqrt(largest))[1]))
+        self.scaled = self.values[:, 1:] * self.scale
         self.weighted = (self.values * self.counts[:, None]).T.contiguous()
         self.sources = merged.sources[order]
         boxes = coordinates[order].view(self.blocks, self.size, -1)

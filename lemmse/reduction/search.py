@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from .dense import FLOOR, GRADIENT_FLOOR, NOTHING, Slope, augment_queries, from_sums
+from .dense import FLOOR, GRADIENT_FLOOR, Slope, augment_queries, from_sums
 from .rounding import LOGIT_ERROR
 from .state import Details, State
 
@@ -23,9 +22,8 @@ GAP = 60.0  # e^60 still leaves room in float32 for the sum of 10^12 such weight
 # the coordinates of key and query, the middle and the half width of a box and the two subtractions,
 # and half a unit each for the at most six terms that are squared and added.
 SLACK = 8.0
-# Weights up to this, beside a largest one of 1, stand for nothing in variances. In float32 their
-# squares, and their products with small squares, would be denormal: ten times slower.
-LEAST = {torch.float32: math.exp(-43), torch.float64: NOTHING}
+# Squares of smaller weights, beside a largest one of 1, would be denormal: ten times slower.
+LEAST = math.exp(-43)
 # Exponents of what a gradient may skip: x e^-x is below e^-(x - GRADIENT) up to x = 50.
 GRADIENT = 4.0
 
@@ -89,7 +87,9 @@ class Search:
 
     def _variance(self, second: Tensor, mean: Tensor, winner: Tensor) -> Tensor:
         """From mean squared deviations from the winner's values, and means, (c, n): (n, c)."""
-        deviation = mean - self.index.values[winner, 1:].T.to(mean)
+        index = self.index
+        second = torch.where(second > index.nothing, second, 0.0)
+        deviation = mean - index.values[winner, 1:].T.to(mean)
         return (second - deviation.square()).clamp_min(0).T
 
     def _visit_best_block(self) -> None:
@@ -153,25 +153,23 @@ class Search:
         second = torch.zeros_like(sums[1:])
         squares = torch.zeros_like(self.top)
         if winner is not None:
-            values = index.values.to(sums)
+            values = index.scaled.to(sums)
             reference = values[winner].T
         for span, chosen in self._visits(self._matters(), merge=True):
             weights = self._weights(span, chosen)
-            if winner is not None:
-                functional.threshold_(weights, LEAST[weights.dtype], 0)
             weighted = index.weighted[:, span].to(weights.dtype)
             sums.index_add_(1, chosen, weighted @ weights)
             if winner is not None:
                 counts = weighted[0]
                 for column in range(len(second)):
-                    deviation = values[span, None, 1 + column] - reference[1 + column, chosen]
+                    deviation = values[span, None, column] - reference[column, chosen]
                     products = counts @ deviation.square_().mul_(weights)
                     second[column].index_add_(0, chosen, products)
                 if index.spreads:
-                    spread = index.spread[span].to(weights) * counts[:, None]
+                    spread = index.spread[span].to(weights) * counts[:, None] * index.scale**2
                     second.index_add_(1, chosen, spread.T @ weights)
-                squares.index_add_(0, chosen, counts @ weights.square_())
-        return sums, second, squares
+                squares.index_add_(0, chosen, counts @ weights.clamp_(min=LEAST).square_())
+        return sums, second / index.scale**2, squares
 
     def pull(self, slope: Slope) -> Tensor:
         """The sums behind the gradient; see `dense.pull`."""

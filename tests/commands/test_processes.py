@@ -1,14 +1,14 @@
-"""Two processes side by side, as torchrun starts them: the same answer, and no waiting for ever."""
+"""Two processes side by side, as torchrun starts them: the same answer, and no waiting for ever.
+
+Here they are forks, so that one can be stopped where it hurts; test_torchrun.py starts torchrun.
+"""
 
 import contextlib
 import io
 import os
 import socket
-import subprocess
-import sys
 import time
 from datetime import timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +20,6 @@ from lemmse.__main__ import main
 from lemmse.commands import estimate, processes
 from lemmse.experiments import comparison
 
-ROOT = Path(__file__).parents[2]
 ESTIMATE = ["estimate", "--images", "17", "--count", "2", "--patch-size", "3"]
 NAMES = [f"photos-grey/denoising/{kind}-p3-n6" for kind in ("patchmlp", "resnet", "unet")]
 
@@ -131,29 +130,3 @@ def test_the_comparison_gives_the_answer_of_one_process(folder, tmp_path):
             assert set(two[name]["psnr"][split]) == set(map(str, comparison.SIGMAS))
             for sigma, kinds in two[name]["psnr"][split].items():
                 assert kinds == one[name]["psnr"][split][sigma]
-
-
-def test_train_shares_out_the_models(tmp_path):
-    options = ["--out", str(tmp_path), "--checkpoints", str(tmp_path / "c")]
-    words = ["train", *NAMES, *options, "--steps", "2", "--batch", "2", "--crop", "2"]
-    # Not forks: gradients do not work in the fork of a process that has computed some.
-    command = [sys.executable, "-m", "lemmse", *words]
-    ranks = [
-        subprocess.Popen(
-            command,
-            env=os.environ
-            | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-            | of_rank(rank, port),
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for port in [free_port()]
-        for rank in (0, 1)
-    ]
-    out = [process.communicate(timeout=300)[0] for process in ranks]
-    assert [process.returncode for process in ranks] == [0, 0], out
-    assert "process 1 of 2 trains 2 of the models" in out[0]
-    assert "process 2 of 2 trains 1 of the models" in out[1]
-    assert set(zoo.names(tmp_path)) == set(NAMES)
-    for name in NAMES:
-        assert zoo.load(name, tmp_path).patch_size == 3
