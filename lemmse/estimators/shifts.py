@@ -36,14 +36,16 @@ class Correlations:
         self.spectra = torch.fft.rfft2(centred.float()).conj().resolve_conj()
         self.skipped = torch.finfo(images.dtype).eps
 
-    def near(self, z: Tensor, precision: Tensor) -> Tensor:
+    def near(self, z: Tensor, precision: Tensor, details: bool) -> Tensor:
         r"""Marks the shifts that may carry weight, (H, W), on all processes together.
 
-        The others have together at most the rounding of the images' precision.
+        The others have together at most the rounding of the images' precision, or its square where
+        variances are wanted, since their root shows.
 
         Args:
             z: (C, H, W), in the best precision there is.
             precision: :math:`1 / \sigma^2`, ().
+            details: whether variances are wanted.
         """
         z = z.detach() - self.mean.to(z)
         spectrum = torch.fft.rfft2(z.float())
@@ -57,7 +59,8 @@ class Correlations:
         unit = torch.finfo(torch.float32).eps / 2
         rounding = (z.numel() + 64) * unit * (z.norm() + self.radius).square().item()
         pairs = len(self.spectra) * least.numel()
-        margin = math.log(pairs / self.skipped) / precision.item()
+        skipped = self.skipped**2 if details else self.skipped
+        margin = math.log(pairs / skipped) / precision.item()
         marks = least <= least.min() + margin + 2 * rounding
         if processes() > 1:
             marks = marks.int()

@@ -138,7 +138,7 @@ class EquivariantMMSE(WeightedAverage):
         if self._correlations is not None:
             # This whitening commutes with shifts: once is enough, and most shifts are far away.
             z = whitened.apply(z[None]).view_as(z)
-            shifts = shifts[self._correlations.near(z, precision).flatten()]
+            shifts = shifts[self._correlations.near(z, precision, details).flatten()]
         # T_s z [n] = z[n + s], and back: the estimate at n comes from pixel n - s.
         there = _displaced(shifts, 1, height, width)
         back = _displaced(shifts, -1, height, width)

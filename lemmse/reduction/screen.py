@@ -9,6 +9,7 @@ nearest of N keys, a key at a distance of at least :math:`\delta` is excluded wh
 .. math:: N e^{-\delta^2 / 2 \sigma^2} \le \varepsilon\, e^{-d_1^2 / 2 \sigma^2},
 
 with the rounding :math:`\varepsilon` of the keys' precision: nothing that is excluded could show.
+For variances it is squared, since their root shows.
 Half squared distances are computed as :math:`\|q\|^2 / 2 + \|k\|^2 / 2 - q \cdot k`, and every
 comparison leaves room for the rounding error of that in D dimensions, at most
 :math:`(D + 4)\, u\, (\|q\| + \|k\|)^2 / 2` with the unit roundoff u (Higham, Accuracy and Stability
@@ -78,7 +79,9 @@ class Screen:
         return combine([self._attend(*batch, details) for batch in batches], torch.cat)
 
     def _attend(self, queries: Tensor, precision: Tensor, details: bool) -> State:
-        which, logits = self._relevant(queries, precision, None)
+        eps = torch.finfo(self.dtype).eps
+        share = eps**2 if details else eps
+        which, logits = self._relevant(queries, precision, share, None)
         top, winner = logits.max(1)
         weights = (logits - top[:, None]).clamp_(min=FLOOR).exp_()
         total = weights.sum(1)
@@ -99,7 +102,8 @@ class Screen:
         return torch.cat([self._pull(*b, s) for b, s in zip(batches, slopes, strict=True)])
 
     def _pull(self, queries: Tensor, precision: Tensor, slope: Slope) -> Tensor:
-        which, logits = self._relevant(queries, precision, slope.log_sum)
+        share = torch.finfo(self.dtype).eps
+        which, logits = self._relevant(queries, precision, share, slope.log_sum)
         logits = logits.to(queries)
         weights = (logits - slope.log_sum[:, None]).clamp_(min=GRADIENT_FLOOR).exp_()
         centred = queries - self.centre.to(queries)
@@ -122,13 +126,14 @@ class Screen:
         return zip(queries.split(self._batch), precision.split(self._batch), strict=True)
 
     def _relevant(
-        self, queries: Tensor, precision: Tensor, log_sum: Tensor | None
+        self, queries: Tensor, precision: Tensor, share: float, log_sum: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """The keys that may carry weight, for one of the queries at least.
 
         Args:
             queries: (n, D).
             precision: (n).
+            share: of the total weight, how much may be left out.
             log_sum: logarithm of the sum of all weights, (n), if it is known.
 
         Returns:
@@ -141,7 +146,7 @@ class Screen:
         own = norm.square() / 2
         lean = centred @ self.kept_centre.to(centred)
         bound = self._products(self.coordinates, coordinates, self.half_square)
-        margin = math.log(len(self.keys) / torch.finfo(self.dtype).eps) / precision
+        margin = math.log(len(self.keys) / share) / precision
         if log_sum is None:
             nearest = self._half_distance_to(bound.argmin(1), centred)
         else:

@@ -86,3 +86,14 @@ def test_merged_keys_keep_the_variance_of_their_values(path):
     blurred = lemmse.LEMMSE(images, lemmse.operators.Mask(torch.zeros(2, 2)), patch_size=1)
     posterior = blurred.posterior(torch.zeros(1, 1, 2, 2), 0.2)
     assert torch.allclose(posterior.variance, torch.tensor(0.25 * 0.75 * 0.25), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["MMSE", "EquivariantMMSE"])
+def test_the_root_of_a_variance_far_below_the_rounding_of_means_is_right(name):
+    g = torch.Generator().manual_seed(0)
+    images = torch.rand(20, 1, 8, 8, generator=g)
+    y = images[:2] + 0.2 * torch.randn(2, 1, 8, 8, generator=g)
+    wanted = ESTIMATORS[name](images.double()).posterior(y.double(), 0.3).variance.sqrt()
+    assert 1e-8 < wanted.max() < 1e-4  # all other images together have a weight of 1e-8 at most
+    found = ESTIMATORS[name](images).posterior(y, 0.3).variance.sqrt().double()
+    torch.testing.assert_close(found, wanted, rtol=1e-2, atol=1e-9)
