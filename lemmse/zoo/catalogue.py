@@ -12,7 +12,7 @@ from .spec import Spec, local_catalogue
 
 KINDS: tuple[type[ModelSpec], ...] = (Spec, PhysicsSpec)
 
-FEW, MANY = 5, 10
+FEW, MANY = 5, 20
 """How many of the nearest names a message tells, and up to how many it tells all."""
 
 _short = reprlib.Repr()

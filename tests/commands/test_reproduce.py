@@ -86,6 +86,7 @@ def test_other_files_are_refused_and_kept(tmp_path, capsys, nothing_computed, co
     ("words", "message"),
     [
         (["dip-stop"], "experiment: there is no 'dip-stop'; the nearest names: dip-step"),
+        (["zzz"], "experiment: there is no 'zzz'; there are comparison, "),
         (["dip-step", "--images", "2"], "--images: dip-step has no such option"),
         (["dip-step", "--out", "{folder}"], "expected a file"),
         (["dip-step", "--out", "{folder}/file/a.json"], "file"),
