@@ -209,8 +209,8 @@ class LEMMSE(Patchwise):
             >>> LEMMSE(x, patch_size=3)(torch.rand(1, 1, 20, 30), 0.1).shape
             torch.Size([1, 1, 20, 30])
         """
-        grid = self._grid(y, operator)
-        state = self._evaluate(grid, *self._checked(y, sigma, grid.blank), False, progress)
+        grid, measured, sigma = self._located(y, sigma, operator)
+        state = self._evaluate(grid, measured, sigma, False, progress)
         return as_images(state.mean, grid.image_size).to(answer_dtype(y))
 
     @plain_mode()
@@ -218,20 +218,24 @@ class LEMMSE(Patchwise):
         self, y: Tensor, sigma: NoiseLevel, operator: object = None, progress: bool = False
     ) -> Posterior:
         """Everything the estimator knows: see `Posterior`. Arguments and errors as for a call."""
-        grid = self._grid(y, operator)
-        state = self._evaluate(grid, *self._checked(y, sigma, grid.blank), True, progress)
+        grid, measured, sigma = self._located(y, sigma, operator)
+        state = self._evaluate(grid, measured, sigma, True, progress)
         return self._posterior_of(state, grid.image_size, answer_dtype(y))
 
-    def _grid(self, y: Tensor, operator: object) -> Grid:
-        """Where y has its patches; that of the training images also if y makes no sense at all."""
+    def _located(
+        self, y: Tensor, sigma: NoiseLevel, operator: object
+    ) -> tuple[Grid, Tensor, Tensor]:
+        """Where y has its patches, and the checked arguments."""
         fits = isinstance(y, Tensor) and y.ndim == 4 and y.shape[1] == self.image_shape[0]
         plain = not fits or y.shape[1:] == self.preinverse.measurement_shape
         if operator is None and (plain or self.preinverse.name != "identity"):
+            checked = self._checked(y, sigma)  # first: it refuses what makes no sense at all
             places = [(index, group.locations) for index, group in enumerate(self.groups)]
-            return Grid(self.preinverse, places, self._blank)
-        return grid_of(
+            return Grid(self.preinverse, places, self._blank), *checked
+        grid = grid_of(
             y, operator, self.preinverse, self._kind, self._regularisation, self.field, self.groups
         )
+        return grid, *self._checked(y, sigma, grid.blank)
 
     def _evaluate(
         self, grid: Grid, y: Tensor, sigma: Tensor, details: bool, progress: bool
@@ -310,8 +314,7 @@ class LEMMSE(Patchwise):
             >>> torch.allclose(some[:, 1, 0], estimate(x[:2], 0.1)[:, 0, 4, 7], atol=1e-5)
             True
         """
-        grid = self._grid(y, operator)
-        measured, sigma = self._checked(y, sigma, grid.blank)
+        grid, measured, sigma = self._located(y, sigma, operator)
         wanted = pixel_indices(pixels, grid.image_size).to(y.device)
         z = grid.preinverse.apply(measured)
         values = z.new_empty(len(z), len(wanted), self.image_shape[0])
@@ -355,8 +358,7 @@ class LEMMSE(Patchwise):
             >>> found.source[0, 0, 0].tolist(), found.weight.shape
             ([3, 2, 6], torch.Size([1, 1, 2]))
         """
-        grid = self._grid(y, operator)
-        measured, sigma = self._checked(y, sigma, grid.blank)
+        grid, measured, sigma = self._located(y, sigma, operator)
         k = as_integer(k, "k", 1, self.total_images, "the number of training images")
         height, width = self.image_shape[1:]
         wanted = pixel_indices(pixels, grid.image_size).to(y.device)

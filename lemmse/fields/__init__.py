@@ -7,16 +7,16 @@
 """
 
 from .cut import extract, patch_pixels
-from .field import PADDINGS, Field, as_field
+from .field import Field, Views, as_field
 from .groups import LocationGroup, location_groups
 from .merge import Merged, merge_equal
 from .whitening import toeplitz_covariance, whitening
 
 __all__ = [
-    "PADDINGS",
     "Field",
     "LocationGroup",
     "Merged",
+    "Views",
     "as_field",
     "extract",
     "location_groups",

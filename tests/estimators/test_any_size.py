@@ -8,7 +8,7 @@ from test_estimators import generator, photos, tolerance
 import lemmse
 from lemmse import operators as ops
 from lemmse.estimators import local
-from lemmse.fields import PADDINGS
+from lemmse.fields.field import PADDINGS
 
 SMALL, LARGE = (8, 9), (12, 11)  # of the same phases at their borders
 

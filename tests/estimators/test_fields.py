@@ -8,7 +8,8 @@ from test_estimators import assert_posterior_agrees, generator, photos, toleranc
 import lemmse
 from lemmse import operators as ops
 from lemmse.estimators import local
-from lemmse.fields import PADDINGS, Field, as_field
+from lemmse.fields import Field, as_field
+from lemmse.fields.field import PADDINGS
 from lemmse.reduction import index
 
 FULL = torch.ones(3, 3).bool()
