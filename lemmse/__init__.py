@@ -17,6 +17,7 @@ ORIGIN = {
     "Posterior": "estimators",
     "Voters": "estimators",
     "device": "devices",
+    "explain": "explanation",
 }
 """The modules of the names that are no modules themselves."""
 
@@ -34,6 +35,8 @@ __all__ = [
     "dip",
     "exercises",
     "experiments",
+    "explain",
+    "explanation",
     "fields",
     "metrics",
     "networks",

@@ -3,6 +3,7 @@
 - `PatchMLP`, `ResNet`, `UNet`: every output pixel is the same function of its P x P patch of z.
 - `LocalNetwork`, `ResidualBlock`, `Skip`: what they are made of.
 - `receptive_field`: what any network sees, measured.
+- `field_of`: its field, the argument of its formula, or why it has none.
 - `RegularisedInverse`, `SVDNet`: linear in y, their few trained numbers in a known place.
 - `UnrolledGradient`, `UnrolledISTA`, `LISTA`, `UnrolledProximal`: algorithms cut off after K steps.
 - `FullyLearned`: what the last one is without the operator.
@@ -12,6 +13,7 @@ from .base import LocalNetwork, NoiseEmbedding, ResidualBlock, Skip
 from .decomposition import Decomposition, decompose
 from .field import ReceptiveField, receptive_field
 from .local import Chain, PatchMLP, ResNet, UNet
+from .measure import MeasuredField, field_of
 from .physics import PhysicsNetwork, RegularisedInverse, SpectralNetwork, SVDNet
 from .proximal import Corrections, FullyLearned, UnrolledProximal
 from .unrolled import LISTA, SteppingNetwork, UnrolledGradient, UnrolledISTA, UnrolledNetwork
@@ -24,6 +26,7 @@ __all__ = [
     "Decomposition",
     "FullyLearned",
     "LocalNetwork",
+    "MeasuredField",
     "NoiseEmbedding",
     "PatchMLP",
     "PhysicsNetwork",
@@ -41,6 +44,7 @@ __all__ = [
     "UnrolledNetwork",
     "UnrolledProximal",
     "decompose",
+    "field_of",
     "haar",
     "inverse_haar",
     "receptive_field",
