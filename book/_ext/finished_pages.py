@@ -39,7 +39,8 @@ def finish(app, page, template, context, doctree):
     for image in soup.find_all("img"):
         finish_image(image, files)
     for script in soup.select("figure.lemmse-explorer script"):
-        if len(script.string or "") > LARGE_SCRIPT:
+        # The scripts of a scene run one after the other: all of them come as files.
+        if script.find_parent(class_="lemmse-scene") or len(script.string or "") > LARGE_SCRIPT:
             script["data-src"] = files.write("js", script.string.encode())
             script.string = ""
     repair_ids(soup)

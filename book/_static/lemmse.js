@@ -5,6 +5,7 @@
     if (!script.isConnected) return;
     const loaded = document.createElement("script");
     loaded.src = script.dataset.src;
+    loaded.async = false; // in order: that of a scene comes before its data
     script.replaceWith(loaded);
   };
   const waiting = [...document.querySelectorAll("script[data-src]")];

@@ -98,10 +98,10 @@ def new_root() -> str:
     return f"lemmse-explorer-{next(_numbers)}"
 
 
-def card(root: str, title: str | None, *parts: str) -> str:
+def card(root: str, title: str | None, *parts: str, classes: str = "lemmse-explorer") -> str:
     """The white card around the parts of an explorer, with its style and title."""
     caption = f"<figcaption>{html.escape(title)}</figcaption>" if title else ""
-    opening = f'<figure class="lemmse-explorer" id="{root}">'
+    opening = f'<figure class="{classes}" id="{root}">'
     return "\n".join([opening, f"<style>{_STYLE}</style>", caption, *parts, "</figure>"])
 
 

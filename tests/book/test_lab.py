@@ -13,7 +13,6 @@ import nbformat
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
 from browser import MISSING, browser, programs
 from lab_copies import lab_files
@@ -190,31 +189,33 @@ def answer_the_exercise(driver):
         assert f"{sign} Exercise 2.1" in shown
 
 
-def test_a_click_on_a_pixel_shows_who_voted_for_it(lab):
-    with opened(lab, PIXELS, last="plots.explore_pixels(") as driver:
-        screen = driver.find_element(By.CSS_SELECTOR, ".lemmse-explorer canvas.screen")
+def test_a_click_on_a_pixel_is_answered_by_the_kernel(lab):
+    with opened(lab, PIXELS, last="plots.core_scene(") as driver:
+        screen = driver.find_element(By.CSS_SELECTOR, ".lemmse-scene canvas.screen")
         driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", screen)
-        WebDriverWait(driver, 30).until(lambda _: screen.is_displayed())
-        assert pixel(driver) == (1, 7)
+        until(lambda: "in the notebook's kernel" in text_of(driver, ".note"), "the kernel answers")
+        assert pixel(driver) == (9, 8)
         screen.click()  # in the middle, where four pixels meet
-        until(lambda: pixel(driver) != (1, 7), "the click is answered")
+        until(lambda: pixel(driver) != (9, 8), "the click is answered")
         row, column = pixel(driver)
         assert row in (15, 16)
         assert column in (15, 16)
         screen.send_keys(Keys.ARROW_DOWN)
         until(lambda: pixel(driver) == (row + 1, column), "the arrow key is answered")
-        for select in driver.find_elements(By.CSS_SELECTOR, ".lemmse-explorer select"):
-            before = drawn(driver, screen)
-            select.send_keys(Keys.ARROW_DOWN)
-            until(lambda before=before: drawn(driver, screen) != before, "another picture")
+        sigma, _ = driver.find_elements(By.CSS_SELECTOR, ".lemmse-scene input[type=range]")
+        before = text_of(driver, ".readout")
+        sigma.send_keys(Keys.ARROW_RIGHT)
+        until(lambda: text_of(driver, ".readout") != before, "the slider is answered")
+        assert "in the notebook's kernel" in text_of(driver, ".note")
+
+
+def text_of(driver, selector):
+    """The text of a part of the scene."""
+    script = "return document.querySelector(`.lemmse-scene ${arguments[0]}`)?.textContent ?? ''"
+    return driver.execute_script(script, selector)
 
 
 def pixel(driver):
-    """The row and the column that the explorer speaks of."""
-    script = "return document.querySelector('.lemmse-explorer .readout').textContent"
-    found = re.match(r"Row (\d+), column (\d+): ", driver.execute_script(script))
+    """The row and the column that the scene speaks of."""
+    found = re.match(r"Row (\d+), column (\d+): ", text_of(driver, ".readout"))
     return int(found[1]), int(found[2])
-
-
-def drawn(driver, canvas):
-    return driver.execute_script("return arguments[0].toDataURL()", canvas)
