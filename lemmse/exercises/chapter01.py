@@ -160,7 +160,7 @@ def _through(x, gain):
         (lambda x, mask: (int(_known(mask).sum()), _through(x, 1 - mask)), UNSEEN),
         (lambda x, mask: (int(_known(mask).sum()), _through(x, _known(mask))), UNSEEN),
         (lambda x, mask: (int(_known(mask).sum()), 0 * x), AGREES),
-        (lambda x, mask: (int(_known(mask).sum()), _through(x, ~_known(mask)).flatten()), UNSEEN),
+        (lambda x, mask: (int(_known(mask).sum()), _through(x, ~_known(mask)).flatten()), KIND),
     ],
     tolerance=1e-4,
 )

@@ -187,7 +187,7 @@ SLOPES = "agrees with difference quotients of the loss"
             ),
             RANK_ONE,
         ),
-        (lambda W, V, u, A, y: _gradients(W, V, u, A, y)[::-1], RANK_ONE),
+        (lambda W, V, u, A, y: _gradients(W, V, u, A, y)[::-1], KIND),
     ],
     tolerance=1e-8,
 )

@@ -57,8 +57,52 @@ def difference(result, expected, tolerance: float) -> str | None:
 
 
 def wrong_kind(result, expected) -> str | None:
-    """What is wrong with the type, the shape or the finiteness of a result; None if nothing is."""
-    if isinstance(expected, str | Mapping | list | tuple):
+    """What is wrong with the type, the number, the shape or the finiteness of a result's values.
+
+    Whether the values of a list are finite is left to the properties, which can say why.
+    """
+    wrong = _wrong_form(result, expected)
+    if wrong or isinstance(expected, str | Mapping | list | tuple):
+        return wrong
+    actual, target = _tensor(result), _tensor(expected)
+    broken = int((~actual.isfinite()).sum()) if bool(target.isfinite().all()) else 0
+    if broken:
+        return f"it returned NaN or infinity in {broken} of {actual.numel()} places"
+    return None
+
+
+def in_form_of(result, expected):
+    """A result whose numbers are tensors, or numbers, where those of the expected one are.
+
+    A reader may answer with arrays, tensors of one element, other precisions or gradients. What is
+    of another kind stays as it is.
+
+    Example:
+        >>> in_form_of((np.ones(2), np.float64(3)), (torch.zeros(2), 0.5))
+        (tensor([1., 1.]), 3.0)
+    """
+    try:
+        wrong = _wrong_form(result, expected)
+    except Exception:  # an object that refuses every question
+        return result
+    if wrong or isinstance(expected, str | Mapping):
+        return result
+    if isinstance(expected, list | tuple):
+        return type(expected)(in_form_of(r, e) for r, e in zip(result, expected, strict=True))
+    values = _tensor(result)
+    if not torch.is_tensor(expected):
+        return values.item() if isinstance(expected, numbers.Number) else values.numpy()
+    cast = values.to(expected.dtype)
+    # Not 2.7 to 2: what is lost there would make a wrong answer right.
+    inexact = expected.is_floating_point() or expected.is_complex()
+    return cast if inexact or torch.equal(cast.to(values.dtype), values) else values
+
+
+def _wrong_form(result, expected) -> str | None:
+    """What is wrong with the type, the number or the shape of a result's values."""
+    if isinstance(expected, list | tuple):
+        return _wrong_type(result, expected) or _wrong_items(result, expected)
+    if isinstance(expected, str | Mapping):
         return _wrong_type(result, expected)
     actual = _tensor(result)
     if actual is None:
@@ -68,9 +112,6 @@ def wrong_kind(result, expected) -> str | None:
         return f"it returned {_kind(result)}; expected {_kind(expected)}"
     if actual.is_complex() and not target.is_complex():
         return "it returned complex numbers; expected real ones"
-    broken = int((~actual.isfinite()).sum()) if bool(target.isfinite().all()) else 0
-    if broken:
-        return f"it returned NaN or infinity in {broken} of {actual.numel()} places"
     return None
 
 
@@ -86,6 +127,17 @@ def _wrong_type(result, expected) -> str | None:
     return f"it returned a {type(result).__name__}; expected a {type(expected).__name__}"
 
 
+def _wrong_items(result, expected: Sequence) -> str | None:
+    """What is wrong with the kinds of several values; None if nothing is."""
+    if len(result) != len(expected):
+        return f"it returned {len(result)} values; expected {len(expected)}"
+    for i, (value, target) in enumerate(zip(result, expected, strict=True)):
+        wrong = _wrong_form(value, target)
+        if wrong:
+            return f"in the {_ordinal(i + 1)} of its values, {wrong}"
+    return None
+
+
 def _mapping_difference(result, expected: Mapping, tolerance: float) -> str | None:
     wrong = wrong_kind(result, expected)
     if wrong or set(result) != set(expected):
@@ -99,8 +151,8 @@ def _mapping_difference(result, expected: Mapping, tolerance: float) -> str | No
 
 def _sequence_difference(result, expected: Sequence, tolerance: float) -> str | None:
     wrong = wrong_kind(result, expected)
-    if wrong or len(result) != len(expected):
-        return wrong or f"it returned {len(result)} values; expected {len(expected)}"
+    if wrong:
+        return wrong
     for i, (value, target) in enumerate(zip(result, expected, strict=True)):
         found = difference(value, target, tolerance)
         if found:

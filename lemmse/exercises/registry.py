@@ -9,13 +9,20 @@ import inspect
 import linecache
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from lemmse.exercises.describe import describe, describe_arguments, difference, wrong_kind
+from lemmse.exercises.describe import (
+    describe,
+    describe_arguments,
+    difference,
+    in_form_of,
+    wrong_kind,
+)
 from lemmse.exercises.limit import OutOfTimeError, time_limit
 from lemmse.exercises.result import Result
 
@@ -25,6 +32,9 @@ KIND = "returns a value of the right kind"
 PURE = "leaves its inputs as they are"
 FINISHES = "answers in time"
 _BUILT_IN = (AGREES, RUNS, KIND, PURE, FINISHES)
+
+_IRREGULAR = {"cannot": "not", "is": "be", "has": "have", "does": "do", "satisfies": "satisfy"}
+_MORE = "If it fails once more, there is another hint."
 
 CALL_SECONDS = 30
 """How much processor time a reader's function may take for one input."""
@@ -69,8 +79,8 @@ class Exercise:
         text = "/".join([secret] * bool(secret) + [self.number, str(trial)])
         return self.inputs(torch.Generator().manual_seed(zlib.crc32(text.encode())))
 
-    def check(self, function, secret: str = "") -> Result:
-        """The answer to a reader's function."""
+    def check(self, function, secret: str = "", stage: int = 3) -> Result:
+        """The answer to a reader's function; stage 1 has no hint, stage 3 all there are."""
         secrets = dict.fromkeys(["", secret])
         try:
             for drawn_with in secrets:
@@ -80,14 +90,14 @@ class Exercise:
             details = (f"{reason} Fill it in and run this cell again.",)
             return Result(self.number, "unwritten", f"not written yet ({self.title}).", details)
         except _PropertyError as failure:
-            return self._wrong(failure)
+            return self._wrong(failure, stage)
         count = self.trials * len(secrets)
         return Result(self.number, "right", f"right ({self.title}), on {count} random inputs.")
 
     def _try(self, function, inputs: dict) -> None:
         """Run one trial; raises _UnwrittenError or _PropertyError."""
-        case = Case(function, inputs)
         expected = self.reference(*copy.deepcopy(list(inputs.values())))
+        case = Case(function, inputs, expected)
         try:
             self._judge(case, expected)
         except (_UnwrittenError, _PropertyError):
@@ -109,23 +119,46 @@ class Exercise:
         if found:
             raise _PropertyError(AGREES, f"Here {found}.", inputs)
 
-    def _wrong(self, failure: "_PropertyError") -> Result:
-        details = [f"The property that fails: your function {failure.name}.", failure.text]
+    def _wrong(self, failure: "_PropertyError", stage: int) -> Result:
+        details = [f"Your function should {should(failure.name)}.", failure.text]
         if failure.inputs:
             details.append(f"The input was:\n{describe_arguments(failure.inputs)}")
-        hint = self.hint_of(failure.name)
-        if hint:
-            details.append(f"Hint: {hint}")
+        hints = list(dict.fromkeys(filter(None, [self.hint_of(failure.name), self.hint])))
+        details += [f"Hint: {hint}" for hint in hints[: stage - 1]]
+        if stage <= len(hints):
+            details.append("If it fails again, there is a hint." if stage == 1 else _MORE)
         heading = f"not right yet ({self.title})."
         return Result(self.number, "wrong", heading, tuple(details), failure.name, failure.inputs)
 
 
-class Case:
-    """One trial, as a property sees it: ``case.result``, ``case["y"]``, ``case.call(...)``."""
+def should(name: str) -> str:
+    """A property's name, which completes "Your function ...", after "should".
 
-    def __init__(self, function, inputs: dict):
-        """Run the function on the inputs."""
-        self._function, self.inputs = function, inputs
+    Example:
+        >>> [should(name) for name in ("returns 1", "does not move", "never passes", "is even")]
+        ['return 1', 'not move', 'never pass', 'be even']
+    """
+    verb, _, rest = name.partition(" ")
+    if verb == "does" and rest.startswith("not "):
+        return rest
+    if verb == "never":
+        return f"never {should(rest)}"
+    if verb in _IRREGULAR:
+        verb = _IRREGULAR[verb]
+    else:
+        verb = verb[:-2] if verb.endswith(("sses", "shes", "ches", "xes", "oes")) else verb[:-1]
+    return f"{verb} {rest}".rstrip()
+
+
+class Case:
+    """One trial, as a property sees it: ``case.result``, ``case["y"]``, ``case.call(...)``.
+
+    Results of the right kind have the form of the expected one: tensors where that has tensors.
+    """
+
+    def __init__(self, function, inputs: dict, expected):
+        """Run the function on the inputs; the right answer tells the form of a result."""
+        self._function, self.inputs, self._expected = function, inputs, expected
         self.result = self._guarded(inputs)
 
     def __getitem__(self, name: str):
@@ -165,7 +198,7 @@ class Case:
                 raise _PropertyError(
                     PURE, f"It changed its argument {name}; work on a copy.", inputs
                 )
-        return result
+        return in_form_of(result, self._expected)
 
 
 class _UnwrittenError(Exception):
@@ -181,6 +214,8 @@ class _PropertyError(Exception):
 
 EXERCISES: dict[str, Exercise] = {}
 """Number -> exercise, of all chapters."""
+
+_failures: Counter[str] = Counter()  # how often an exercise was answered wrongly in a row
 
 
 def exercise(
@@ -257,6 +292,9 @@ def exercise(
 def check(number: str, function, *, secret: str = "") -> Result:
     """Check a reader's function on hidden random inputs, and answer in words.
 
+    The first wrong answer is told which property fails, and on which input; the second one gets a
+    hint at the property, the third one the idea of the exercise. A right answer starts anew.
+
     Args:
         number: the exercise, as a text: "4.1".
         function: the function itself, without parentheses.
@@ -281,7 +319,12 @@ def check(number: str, function, *, secret: str = "") -> Result:
             f"parentheses; it got {describe(function)}.",
         )
         return Result(number, "wrong", "not a function.", details, RUNS)
-    return EXERCISES[number].check(function, secret)
+    result = EXERCISES[number].check(function, secret, stage=1 + min(2, _failures[number]))
+    if result.status == "wrong":
+        _failures[number] += 1
+    elif result:
+        del _failures[number]
+    return result
 
 
 def close(a, b, tolerance: float = 1e-5) -> bool:

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import importlib
+import re
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -14,7 +15,7 @@ import torch
 
 from lemmse import exercises
 from lemmse.exercises import registry
-from lemmse.exercises.describe import describe, difference
+from lemmse.exercises.describe import describe, difference, wrong_kind
 from lemmse.exercises.registry import (
     AGREES,
     EXERCISES,
@@ -26,6 +27,7 @@ from lemmse.exercises.registry import (
     check,
     close,
     exercise,
+    should,
 )
 
 
@@ -77,6 +79,7 @@ def register(number="99.1", **changed):
 
 @pytest.fixture(autouse=True)
 def registered():
+    registry._failures.clear()
     yield register()
     for number in [number for number in EXERCISES if number.startswith("99.")]:
         del EXERCISES[number]
@@ -101,16 +104,40 @@ def test_right(registered):
     ],
 )
 def test_wrong_names_the_property_the_input_and_a_hint(function, failed, hint):
-    result = check("99.1", function)
+    result = EXERCISES["99.1"].check(function)
     assert not result
     assert (result.status, result.failed) == ("wrong", failed)
     text = str(result)
     assert text.startswith("✗")
-    assert f"your function {failed}." in text
+    assert f"Your function should {should(failed)}." in text
     assert f"Hint: {hint}" in text
     assert "sigma = 0.3" in text
     assert "y = [[[" in text
     assert list(result.inputs) == ["y", "images", "sigma"]
+
+
+def test_hints_come_in_three_stages_and_start_anew_after_a_right_answer():
+    texts = [str(check("99.1", unnormalised)) for _ in range(4)]
+    assert "Hint:" not in texts[0]
+    assert "If it fails again, there is a hint." in texts[0]
+    assert "Hint: divide by the sum" in texts[1]
+    assert "mind the factor 2" not in texts[1]
+    assert "there is another hint" in texts[1]
+    assert texts[2].count("Hint: ") == 2
+    assert "If it fails" not in texts[2]
+    assert texts[3] == texts[2]
+    assert check("99.1", weights)
+    assert str(check("99.1", unnormalised)) == texts[0]
+
+
+def test_an_unwritten_function_uses_up_no_hint():
+    check("99.1", _none)
+    assert "Hint:" not in str(check("99.1", unnormalised))
+
+
+def test_where_there_is_no_hint_of_its_own_the_idea_comes_second():
+    check("99.1", without_two)
+    assert "Hint: mind the factor 2" in str(check("99.1", without_two))
 
 
 def test_the_largest_difference_is_told():
@@ -216,7 +243,7 @@ def test_a_property_that_cannot_be_computed_fails():
     hint = "the hint"
     impossible = Property("is impossible", lambda case: case.result.nothing, hint)
     register("99.2", properties=[impossible], wrong=[(weights, "is impossible")])
-    result = check("99.2", weights)
+    result = EXERCISES["99.2"].check(weights)
     assert result.failed == "is impossible"
     assert hint in str(result)
 
@@ -485,6 +512,8 @@ def changed(change):
             return {key: apply(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return type(value)(apply(item) for item in value)
+        if isinstance(value, float):  # as a tensor it would be a single
+            return change(torch.tensor(value, dtype=torch.float64))
         return value if isinstance(value, str) else change(torch.as_tensor(value))
 
     return apply
@@ -515,6 +544,76 @@ MISTAKES = {
 }
 
 
+def drawn(number):
+    return EXERCISES[number].drawn(0)
+
+
+def test_properties_see_tensors_whatever_the_answer_is_made_of():
+    seen = []
+    tensors = Property("is a tensor", lambda case: seen.append(case.result) or True, "no hint")
+    register("99.2", properties=[tensors], wrong=[(without_two, AGREES)])
+    assert check("99.2", lambda *inputs: weights(*inputs).double().numpy())
+    assert all(torch.is_tensor(r) and r.dtype == torch.float32 for r in seen)
+
+
+def reference_of(number):
+    return EXERCISES[number].reference
+
+
+def same(a, b):
+    return difference(a, b, 1e-6) is None
+
+
+def swapped(value):
+    """The outputs in another order."""
+    return type(value)(value[::-1]) if isinstance(value, list | tuple) else value
+
+
+def one_less(value):
+    return type(value)(value[:-1]) if isinstance(value, list | tuple) else value
+
+
+def one_more(value):
+    return type(value)([*value, value[-1]]) if isinstance(value, list | tuple) else (value, value)
+
+
+def other_sequence(value):
+    """A list for a tuple, a tuple for a list."""
+    if isinstance(value, list | tuple):
+        return list(value) if isinstance(value, tuple) else tuple(value)
+    return value
+
+
+# Name -> (what it does to the right answer, whether the answer is of another kind).
+WRONG = {
+    "transposed": (changed(lambda x: x.mT if x.ndim > 1 else x), True),
+    "axes reversed": (changed(lambda x: x.permute(tuple(range(x.ndim))[::-1])), True),
+    "flipped": (changed(lambda x: x.flip(-1) if x.ndim else x), False),
+    "rolled": (changed(lambda x: x.roll(1, -1) if x.ndim else x), False),
+    "twice": (changed(lambda x: 2 * x if x.dtype != torch.bool else ~x), False),
+    "half": (changed(lambda x: x / 2 if x.dtype != torch.bool else ~x), False),
+    "negative": (changed(lambda x: -x if x.dtype != torch.bool else ~x), False),
+    "shifted": (changed(lambda x: x + 1 if x.dtype != torch.bool else ~x), False),
+    "squared": (changed(lambda x: x.square() if x.dtype != torch.bool else ~x), False),
+    "first channel only": (changed(lambda x: x[:1] if x.ndim > 2 else x), True),
+    "a batch of one": (changed(lambda x: x[None]), True),
+    "a column": (changed(lambda x: x[..., None]), True),
+    "outputs swapped": (swapped, False),
+    "an output too few": (one_less, True),
+    "an output too many": (one_more, True),
+}
+FORMS = {
+    "numpy": lambda x: x.resolve_conj().numpy(),
+    "with a gradient": lambda x: x * torch.ones((), requires_grad=True) if is_float(x) else x,
+    "not contiguous": lambda x: x.mT.contiguous().mT if x.ndim > 1 else x,
+    "float64": lambda x: x.double() if is_float(x) else x,
+}
+
+
+def is_float(x):
+    return x.is_floating_point() and not x.is_complex()
+
+
 # Every exercise of the book
 
 
@@ -528,7 +627,7 @@ class TestRegistered:
 
     def test_wrong_answers_fail_with_their_hint(self, number):
         for function, name in EXERCISES[number].wrong:
-            result = check(number, function)
+            result = EXERCISES[number].check(function)
             assert result.failed == name, str(result)
             assert EXERCISES[number].hint_of(name) in str(result)
 
@@ -565,6 +664,27 @@ class TestRegistered:
             result = check(number, function)
             assert result.status == "wrong", name
             self.assert_in_words(result)
+
+    def test_properties_are_verbs(self, number):
+        for item in EXERCISES[number].properties:
+            assert re.match(r"(never )?[a-z]+s |cannot ", item.name), item.name
+
+    def test_plausible_wrong_answers_are_rejected_for_the_right_reason(self, number):
+        first = EXERCISES[number].reference(*copy.deepcopy(list(drawn(number).values())))
+        for name, (change, kind) in WRONG.items():
+            if same(change(first), first):
+                continue  # the change is none: the transpose of a symmetric matrix, say
+            result = EXERCISES[number].check(lambda *a, c=change: c(reference_of(number)(*a)))
+            assert result.status == "wrong", (name, str(result))
+            if kind and wrong_kind(change(first), first):
+                assert result.failed == KIND, (name, str(result))
+
+    def test_right_answers_in_other_forms_pass(self, number):
+        for name, change in FORMS.items():
+            result = check(number, spoiled(number, change))
+            assert result, (name, str(result))
+        reference = EXERCISES[number].reference
+        assert check(number, lambda *a: other_sequence(reference(*a)))
 
     @pytest.mark.filterwarnings("ignore")
     def test_changed_answers_are_answered_in_words(self, number):

@@ -50,7 +50,7 @@ def marked(path, *wanted, seconds=60.0, secret=""):
 
 ANSWERS = {
     "1.1": (right("1.1"), "right", "random inputs"),
-    "1.2": (wrong("1.2"), "wrong", "The property that fails"),
+    "1.2": (wrong("1.2"), "wrong", "Your function should"),
     "1.3": (asked("1.3", "..."), "unwritten", "not written yet"),
     "2.1": (asked("2.1", "return 1 / 0"), "error", "ZeroDivisionError"),
     "2.2": (asked("2.2", "return a[0]", before="undefined"), "error", "NameError"),
