@@ -245,11 +245,12 @@ def _map(here: str | None) -> Drawing:
             d.arrow(x + 170, y + 30, x + 198, y + 30)
     d.text(177, 20, "sees all of y", _BLUE, size=13, bold=True)
     d.text(377, 20, "sees P × P", _BLUE, size=13, bold=True)
-    for row, words in enumerate(
-        (("one f for", "each pixel"), ("one f", "for all"), ("linear", ""))
-    ):
+    for row, words in enumerate((("one f for", "each pixel"), ("one f", "for all"), ("linear",))):
         for i, word in enumerate(words):
             d.text(44, 60 + 82 * row + 17 * i, word, _BLUE, size=12)
+    if here:
+        d.text(4, 20, "you are here:", _ORANGE, "start", 12)
+        d.text(4, 36, here, _ORANGE, "start", 12, bold=True)
     d.text(240, 292, "→ less freedom: more risk on the training images, less to remember", size=11)
     return d
 

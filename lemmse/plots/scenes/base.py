@@ -77,7 +77,7 @@ class Scene:
         return card(
             root,
             self.title,
-            f"<style>{STYLE}</style>",
+            f"<style>{STYLE.replace(chr(10), '')}</style>",
             '<div class="live" hidden></div>',
             f'<noscript><img width="{frame.width}" alt="{alt}" src="{data_uris([frame])[0]}">'
             '<p class="note">With JavaScript this picture moves.</p></noscript>',

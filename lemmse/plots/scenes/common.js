@@ -131,7 +131,8 @@ window.lemmseScenes ??= (() => {
     }
     for (const tick of yTicks) {
       shape(svg, "line", {x1: left, x2: width - right, y1: py(tick), y2: py(tick), class: "grid"});
-      shape(svg, "text", {x: left - 6, y: py(tick) + 4, class: "end"}, tick);
+      const label = log && tick < 0.01 ? tick.toExponential() : tick;
+      shape(svg, "text", {x: left - 6, y: py(tick) + 4, class: "end"}, label);
     }
     shape(svg, "text", {x: (left + width - right) / 2, y: height - 8, class: "middle"}, xLabel);
     const turn = `rotate(-90 12 ${(height - bottom) / 2})`;

@@ -42,7 +42,7 @@
     const top = svgIn(live, `${data.alt}: what the filter keeps`);
     legend(live, LINES);
     const bottom = svgIn(live, `${data.alt}: squared error`), say = speaker(live);
-    const rings = [...new Set(data.ring)].sort((a, b) => a - b);
+    const rings = [...new Set(data.ring)].filter(r => r <= data.side / 2).sort((a, b) => a - b);
     const overRings = values => rings.map(ring => {
       const own = range(values.length).filter(i => data.ring[i] === ring);
       return [ring / data.side, sum(own.map(i => values[i] * data.count[i])) /

@@ -96,7 +96,7 @@ def _layers(network: PatchMLP) -> dict[str, nn.Module]:
 def _packed(layer: nn.Module) -> dict:
     weights = layer.weight.detach().double().cpu().flatten(1)
     numbers = torch.cat([weights.flatten(), layer.bias.detach().double().cpu()])
-    scale = numbers.abs().max().item() / _FULL or 1.0
+    scale = float(f"{numbers.abs().max().item() / _FULL or 1.0:.8g}")
     whole = (numbers / scale).round().numpy().astype("<i2")
     outputs, inputs = weights.shape
     return {"inputs": inputs, "outputs": outputs, "scale": scale, "data": in_base64(whole)}

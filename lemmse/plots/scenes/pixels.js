@@ -177,14 +177,22 @@
 
   const grey = v => `rgb(${Array(3).fill(Math.round(255 * Math.min(1, Math.max(0, v))))})`;
 
+  // Values in [0, 1] as grey squares; those that are not there yet are pale blue.
   const paint = (canvas, values, height, width, cell) => {
+    const small = document.createElement("canvas");
+    small.width = width; small.height = height;
+    const picture = new ImageData(width, height);
+    for (let n = 0; n < height * width; n++) {
+      const level = Math.round(255 * clamp(values[n] ?? 0, 0, 1));
+      const color = values[n] === undefined ? [223, 231, 238] : [level, level, level];
+      picture.data.set([...color, 255], 4 * n);
+    }
+    small.getContext("2d").putImageData(picture, 0, 0);
     canvas.width = width * cell;
     canvas.height = height * cell;
     const c = canvas.getContext("2d");
-    for (let n = 0; n < height * width; n++) {
-      c.fillStyle = values[n] === undefined ? "#dfe7ee" : grey(values[n]);
-      c.fillRect(n % width * cell, Math.floor(n / width) * cell, cell, cell);
-    }
+    c.imageSmoothingEnabled = false;
+    c.drawImage(small, 0, 0, canvas.width, canvas.height);
     return c;
   };
   const outline = (c, x, y, w, h, color = "#fff") => {
@@ -236,6 +244,8 @@
     return state => { if (asked) next = state; else send(state); };
   };
 
+  const CELL = 10;  // dots of the canvas a pixel
+
   const mountPixels = (live, data) => {
     const scene = readPixels(data), {height, width} = scene;
     const state = {...data.start};
@@ -286,25 +296,28 @@
     }));
     const say = speaker(live), source = make(live, "p", {class: "note"});
 
-    const drawViews = () => {
-      const cell = 10;
-      const marked = (canvas, values) => {
-        const c = paint(canvas, values, height, width, cell);
-        outline(c, state.column * cell, state.row * cell, cell, cell, ORANGE);
-        return c;
-      };
-      frame(marked(screen.canvas, y), height, width, state.row, state.column, state.size, cell);
-      outline(screen.canvas.getContext("2d"), state.column * cell, state.row * cell, cell, cell,
-        ORANGE);
+    const marked = (canvas, values) => {
+      const c = paint(canvas, values, height, width, CELL);
+      outline(c, state.column * CELL, state.row * CELL, CELL, CELL, ORANGE);
+      return c;
+    };
+    const drawEstimates = () => {
       marked(formula.canvas, estimate);
-      marked(small.canvas, network ?? []);
-      if (extra) marked(extra.canvas, deviation.map(v => v === undefined ? v : 5 * v));
+      if (extra) marked(extra.canvas, deviation.map(v => 5 * v));
       const {truth} = scene.pictures[state.picture], done = estimate.length === height * width;
-      screen.note.textContent = `${decibels(y, truth).toFixed(1)} dB`;
       formula.note.textContent = done ? `${decibels(estimate, truth).toFixed(1)} dB` : "…";
       small.note.textContent = !network ? "none for this P" :
         `${decibels(network, truth).toFixed(1)} dB` +
         (done ? `; to the formula ${decibels(network, estimate).toFixed(1)} dB` : "");
+    };
+    const drawViews = () => {
+      const c = marked(screen.canvas, y);
+      frame(c, height, width, state.row, state.column, state.size, CELL);
+      outline(c, state.column * CELL, state.row * CELL, CELL, CELL, ORANGE);
+      screen.note.textContent =
+        `${decibels(y, scene.pictures[state.picture].truth).toFixed(1)} dB`;
+      marked(small.canvas, network ?? []);
+      drawEstimates();
     };
     const patchAt = (image, row, column) => patchOf(scene.values.subarray(
       image * height * width, (image + 1) * height * width), height, width, row, column,
@@ -312,7 +325,8 @@
     const drawVoters = () => answer.voters.forEach((voter, i) => {
       const {item, patch, share, place, whole} = items[i];
       patchCanvas(patch, voter.patch ?? patchAt(voter.image, voter.row, voter.column));
-      item.querySelector("i").style.width = `${Math.max(1, 100 * voter.weight)}%`;
+      const most = answer.voters[0].weight;
+      item.querySelector("i").style.width = `${Math.max(1, 100 * voter.weight / most)}%`;
       share.textContent = percent(voter.weight);
       place.textContent = `image ${voter.image + 1}`;
       if (!whole) return;
@@ -340,14 +354,14 @@
     // The whole picture, a slice of pixels between two frames of the screen.
     const fill = mine => {
       if (mine !== job) return;
-      const end = performance.now() + 12;
+      const end = performance.now() + 25;
       while (estimate.length < height * width && performance.now() < end) {
         const n = estimate.length, at = {...state, row: Math.floor(n / width), column: n % width};
         const found = pixel(scene, at, y, 0);
         estimate.push(found.estimate);
         deviation.push(found.deviation);
       }
-      drawViews();
+      drawEstimates();
       if (estimate.length < height * width) requestAnimationFrame(() => fill(mine));
     };
     const local = planes => {

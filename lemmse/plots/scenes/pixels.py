@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lemmse.datasets import load
 from lemmse.estimators import LEMMSE
+from lemmse.fields import extract
 from lemmse.networks import PatchMLP
-from lemmse.patches import extract
 from lemmse.plots.notebook import building
 
 from .base import Scene
