@@ -37,14 +37,14 @@ IMAGES = 64
 PIXELS = 64
 """Images of each split, and random pixels of each, that are compared."""
 TOGETHER = 8
-"""So many images share the random pixels: the engine answers them together."""
+"""So many images share the random pixels, and the engine answers them together."""
 SEED = 0
 
 TARGET = 25.0
 """PSNR(network, LE-MMSE), in dB, from which on the two are said to agree."""
 
 CEILING = 120.0
-"""Larger PSNRs are written as this one: the two agree in all digits that single precision has."""
+"""Larger PSNRs are written as this one, for the two agree in all digits of single precision."""
 
 KINDS = (
     "network_formula",
@@ -54,7 +54,7 @@ KINDS = (
     "linear_formula",
     "other_formula",
 )
-"""Who is compared with whom: the network, LE-MMSE of its training images, the truth, baselines."""
+"""Who is compared with whom of network, LE-MMSE of its training images, truth and baselines."""
 
 QUICK = {
     "models": ("fashion-mnist/denoising/patchmlp-p5-n10000",),

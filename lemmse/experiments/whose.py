@@ -36,7 +36,7 @@ COUNTS = (30, 100, 300, 1_000, 10_000)
 LARGEST = max(COUNTS)
 SIGMAS = (0.1, 0.2, 0.5)
 IMAGES = 16
-"""Images of each group: all of their pixels are compared."""
+"""Images of each group, all of whose pixels are compared."""
 
 PATCH_SIZE = 5
 WIDTH, DEPTH = 128, 4
@@ -44,7 +44,7 @@ TRAINING = Settings(
     steps=4000, batch=128, crop=4, learning_rate=3e-3, precision="bfloat16", records=1
 )
 SETS = {"A": 0, "B": LARGEST}
-"""The first image of each set: those of A are the first N of the data set."""
+"""Where each set begins; those of A are the first N images of the data set."""
 
 QUICK = ("denoising 30",)
 
