@@ -24,7 +24,7 @@ ROLE = re.compile(r"\{([\w:-]+)\}`([^`]+)`")
 
 CODE_ROLES = {"class", "func", "meth", "mod", "attr", "data", "exc"}
 REFERENCE_ROLES = {"eq", "ref", "numref", "prf:ref"}
-ADMONITIONS = {"note", "tip", "hint", "important", "warning", "margin"}
+ADMONITIONS = {"admonition", "note", "tip", "hint", "important", "warning", "margin"}
 STATEMENTS = {"theorem", "proposition", "lemma", "corollary", "definition"}
 STATEMENTS |= {"remark", "example", "algorithm", "conjecture", "assumption"}
 

@@ -563,7 +563,6 @@ def test_bad_construction(arguments, message):
 @pytest.mark.parametrize(
     ("y", "sigma", "message"),
     [
-        (GOOD[:, :, :7], 0.1, "8"),
         (GOOD[0], 0.1, "B"),
         (GOOD.expand(-1, 3, -1, -1), 0.1, "1, 8, 8"),
         (GOOD * float("nan"), 0.1, "NaN"),
@@ -585,3 +584,11 @@ def test_bad_construction(arguments, message):
 def test_bad_measurements(estimator, y, sigma, message):
     with pytest.raises(ValueError, match=message):
         estimator(GOOD)(y, sigma)
+
+
+@pytest.mark.parametrize(
+    "estimator", [lemmse.MMSE, lemmse.LocalMMSE, lemmse.EquivariantMMSE, lemmse.LinearMMSE]
+)
+def test_only_lemmse_takes_images_of_another_size(estimator):
+    with pytest.raises(ValueError, match="1, 8, 8"):
+        estimator(GOOD)(GOOD[:, :, :7], 0.1)

@@ -171,7 +171,7 @@ def test_data_of_other_channels_are_refused(folder, tmp_path):
 
 
 def test_the_command_writes_and_says_what_changed(folder, tmp_path, capsys):
-    out = tmp_path / "new" / "density.json"
+    out = tmp_path / "density.json"
     words = ["--models", "*patchmlp*", "--on", "photos-grey", "--sigmas", "0.2", "--images", "1"]
     words = ["reproduce", "density", *words, "--folder", str(folder), "--out", str(out)]
     assert main(words) == 0

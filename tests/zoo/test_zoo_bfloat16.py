@@ -8,7 +8,7 @@ from lemmse.networks.physics import PhysicsNetwork
 from lemmse.training import Settings, train
 from lemmse.zoo import Spec
 
-SIDE = 16
+SIDE = 18  # the largest patch is 17 x 17
 COLOUR = ("photos", "cifar10")
 
 
