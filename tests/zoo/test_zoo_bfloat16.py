@@ -8,15 +8,16 @@ from lemmse.networks.physics import PhysicsNetwork
 from lemmse.training import Settings, train
 from lemmse.zoo import Spec
 
-SIDE = 18  # the largest patch is 17 x 17
+SIDE = 16
 COLOUR = ("photos", "cifar10")
 
 
 def images(spec):
     """Random images with the channels of a data set."""
     channels = 3 if spec.dataset in COLOUR else 1
+    side = max(SIDE, getattr(spec, "patch_size", 0))  # the patch has to fit
     generator = torch.Generator().manual_seed(0)
-    return torch.rand(6, channels, SIDE, SIDE, generator=generator)
+    return torch.rand(6, channels, side, side, generator=generator)
 
 
 def kind(spec):
