@@ -96,9 +96,7 @@ def train_model(
     """Trains one model and writes it."""
     where = device()
     problem = comparison.problem(spec, where)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        network = spec.fresh(problem).to(where)
+    network = spec.seeded(problem, settings.seed).to(where)
     start = time.monotonic()
     history = train(network, problem, settings, probe, checkpoint, resume)
     facts = _facts(spec, problem, settings, history, where)

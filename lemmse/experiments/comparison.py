@@ -57,12 +57,17 @@ def problem(spec: ModelSpec, device: torch.device | str = "cpu") -> Problem:
         >>> problem(Spec("photos-grey", "denoising", images=10)).images.shape
         torch.Size([10, 1, 32, 32])
     """
-    return spec.pose(datasets.load(spec.dataset, "train", spec.images).to(device))
+    return spec.pose(training_images(spec, device))
+
+
+def training_images(spec: ModelSpec, device: torch.device | str = "cpu") -> Tensor:
+    """The images that a model is trained on."""
+    return datasets.load(spec.dataset, "train", spec.images).to(device)
 
 
 def formula(spec: Spec, device: torch.device | str = "cpu") -> LEMMSE:
     """The LE-MMSE estimator for the training images, the physics and the patch of a model."""
-    return estimator(spec, problem(spec, device).images)
+    return estimator(spec, training_images(spec, device))
 
 
 def estimator(spec: Spec, images: Tensor) -> LEMMSE:
@@ -286,12 +291,14 @@ class Loaded:
     Attributes:
         network: from the name of a model.
         formula: from `Spec.problem`; only the last one is kept, because they are large.
+        checksums: of the first images of both splits, from the data set and their number.
     """
 
     def __init__(self, folder: Path | None, device: torch.device | str):
         self.folder, self.device = folder, device
         self.network = lru_cache(maxsize=None)(lambda name: load(name, folder).to(device))
         self.formula = lru_cache(maxsize=1)(lambda shared: formula(Spec(*shared), device))
+        self.checksums = lru_cache(maxsize=None)(checksums)
 
     def card(self, name: str) -> dict:
         """What is known about a model."""
@@ -304,17 +311,25 @@ def of_these(entry: dict, loaded: Loaded, name: str, images: int) -> bool:
     return (entry.get("sha256"), entry.get("images")) == expected
 
 
+def unmeasured(
+    results: dict, place: Place, models: list[str], loaded: Loaded, images: int
+) -> list[str]:
+    """The models of which the results lack a split and a noise level."""
+    split, sigma = place
+    entries = {name: results.get(name, {}) for name in models}
+    return [
+        name
+        for name, entry in entries.items()
+        if not of_these(entry, loaded, name, images)
+        or str(sigma) not in entry["psnr"].get(split, {})
+    ]
+
+
 def _cell(spec: Spec, place: Place, models: list[str], loaded: Loaded, images: int) -> Cell:
     split, sigma = place
 
     def left(results: dict) -> list[str]:
-        entries = {name: results.get(name, {}) for name in models}
-        return [
-            name
-            for name, entry in entries.items()
-            if not of_these(entry, loaded, name, images)
-            or str(sigma) not in entry["psnr"].get(split, {})
-        ]
+        return unmeasured(results, place, models, loaded, images)
 
     def compute(results: dict) -> dict:
         truth, y = (t.to(loaded.device) for t in measurement(spec, split, sigma, images))
@@ -351,12 +366,14 @@ def table(results: dict, kind: str = "network_formula", split: str = "test") -> 
     return "\n".join(lines)
 
 
+def checksums(dataset: str, images: int) -> dict[str, str]:
+    """Those of the first images of both splits."""
+    return {split: datasets.checksum(datasets.load(dataset, split, images)) for split in SPLITS}
+
+
 def origin(name: str, loaded: Loaded, images: int) -> dict:
     """What the results say of a model beside the numbers."""
-    dataset = Spec.parse(name).dataset
-    checksums = {
-        split: datasets.checksum(datasets.load(dataset, split, images)) for split in SPLITS
-    }
+    checksums = loaded.checksums(Spec.parse(name).dataset, images)
     description = loaded.card(name)
     return {
         "sha256": description["sha256"],

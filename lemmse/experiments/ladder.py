@@ -16,11 +16,10 @@ from pathlib import Path
 import torch
 
 from ..estimators import LEMMSE
-from ..networks import LocalNetwork, Skip
-from ..training import Problem, Settings, train
-from ..zoo import ARCHITECTURES, SIZES, WIDE, Spec
+from ..training import Settings, train
+from ..zoo import SIZES, WIDE, Spec
 from . import comparison, record, scale
-from .comparison import SPLITS, measurement
+from .comparison import SPLITS
 from .record import Bar, run_cells, silent
 
 NAME = "ladder"
@@ -137,29 +136,14 @@ def compute(
     """
     spec = PROBLEMS[name]
     problem = comparison.problem(spec, device)
-    network = fresh(spec, problem, width).to(device)
+    # The same random weights for every length.
+    size = WIDTHS[width][0]["patchmlp"]
+    network = spec.seeded(problem, TRAINING.seed, size=size).to(device)
     length = replace(TRAINING, steps=steps)
     history = train(network, problem, length, None, checkpoint, resume=True, progress=False)
     network.eval()
     found = {split: {} for split in SPLITS}
     for split, sigma in product(SPLITS, SIGMAS):
-        truth, y = (t.to(device) for t in measurement(spec, split, sigma, scale.IMAGES))
-        pixels = scale.sampled_pixels(split, sigma, tuple(truth.shape[2:])).to(device)
-        goal = scale.picked(truth, pixels)
-        estimate = scale.estimated(formula, y, sigma, pixels)
-        output = scale.picked(comparison.answer(network, spec, y, sigma), pixels)
-        found[split][str(sigma)] = {
-            "network_formula": scale.nearness(output, estimate),
-            "network_truth": scale.nearness(output, goal),
-            "formula_truth": scale.nearness(estimate, goal),
-        }
+        sample = scale.Sample(spec, formula, split, sigma, device)
+        found[split][str(sigma)] = sample.of_network(network) | sample.of_formula()
     return {"loss": [round(value, 4) for value in history.column("loss")], "psnr": found}
-
-
-def fresh(spec: Spec, problem: Problem, width: str) -> LocalNetwork:
-    """A PatchMLP of one of the `WIDTHS`, with the same random weights for every length."""
-    size = {**spec.arguments(problem.images.shape[1]), **WIDTHS[width][0]["patchmlp"]}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(TRAINING.seed)
-        skip = Skip.fit(problem.images, problem.clean(), problem.preinverse)
-        return ARCHITECTURES["patchmlp"](skip=skip, **size)

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import datasets
 from ..estimators import LEMMSE, LinearFilter
@@ -156,8 +156,9 @@ def other_formula(spec: Spec, device: torch.device | str = "cpu") -> LEMMSE | No
 
 def linear(spec: Spec, patch_size: int, device: torch.device | str = "cpu") -> LinearFilter:
     """The best affine function of a patch, over the training images of a model."""
-    data = comparison.problem(spec, device)
-    return LinearFilter(data.images, data.operator, spec.preinverse, patch_size, REGULARISATION)
+    images = comparison.training_images(spec, device)
+    operator = spec.operator(tuple(images.shape[2:]))
+    return LinearFilter(images, operator, spec.preinverse, patch_size, REGULARISATION)
 
 
 def sampled_pixels(split: str, sigma: float, size: tuple[int, int]) -> Tensor:
@@ -186,12 +187,6 @@ def picked(images: Tensor, pixels: Tensor) -> Tensor:
     return torch.cat([part[:, :, where[:, 0], where[:, 1]].mT for part, where in groups])
 
 
-def estimated(formula: LEMMSE, y: Tensor, sigma: float, pixels: Tensor) -> Tensor:
-    """What LE-MMSE makes of measurements at the pixels of their groups: (B, PIXELS, C)."""
-    groups = zip(y.split(TOGETHER), pixels, strict=True)
-    return torch.cat([formula.at(part, sigma, where) for part, where in groups])
-
-
 def nearness(a: Tensor, b: Tensor) -> list[float]:
     """PSNR of values (B, PIXELS, C), one number an image, at most `CEILING`.
 
@@ -203,44 +198,73 @@ def nearness(a: Tensor, b: Tensor) -> list[float]:
     return rounded((-10 * squared.log10()).clamp_max(CEILING))
 
 
+class Sample:
+    """What is measured of the images of a split, and LE-MMSE at the random pixels.
+
+    Args:
+        spec: data set, task, physics.
+        formula: LE-MMSE.
+        split, sigma: where.
+        device: where to compute.
+
+    Attributes:
+        goal: the truth at the pixels, (IMAGES, PIXELS, C).
+        estimate: what LE-MMSE makes of the measurement there, of the same shape.
+    """
+
+    def __init__(
+        self, spec: Spec, formula: LEMMSE, split: str, sigma: float, device: torch.device | str
+    ):
+        self._spec, self._sigma = spec, sigma
+        truth, self._y = (t.to(device) for t in measurement(spec, split, sigma, IMAGES))
+        self._pixels = sampled_pixels(split, sigma, tuple(truth.shape[2:])).to(device)
+        self.goal = picked(truth, self._pixels)
+        self.estimate = self.estimated(formula)
+
+    def estimated(self, formula: LEMMSE) -> Tensor:
+        """What an LE-MMSE makes of the measurement at the pixels, (IMAGES, PIXELS, C)."""
+        groups = zip(self._y.split(TOGETHER), self._pixels, strict=True)
+        return torch.cat([formula.at(part, self._sigma, where) for part, where in groups])
+
+    def of_network(self, network: nn.Module) -> dict[str, list[float]]:
+        """How near a network is to the formula and to the truth, in dB, one number an image."""
+        output = picked(answer(network, self._spec, self._y, self._sigma), self._pixels)
+        return {
+            "network_formula": nearness(output, self.estimate),
+            "network_truth": nearness(output, self.goal),
+        }
+
+    def of_formula(self) -> dict[str, list[float]]:
+        """How near the formula is to the truth."""
+        return {"formula_truth": nearness(self.estimate, self.goal)}
+
+    def to_formula(self, filtered: LinearFilter) -> list[float]:
+        """How near an estimator of whole images is to the formula."""
+        output = picked(filtered(self._y, self._sigma), self._pixels)
+        return nearness(output, self.estimate)
+
+
 def _cell(spec: Spec, place: Place, models: list[str], loaded: Compared) -> Cell:
     split, sigma = place
 
     def left(results: dict) -> list[str]:
-        return [
-            name
-            for name in models
-            if not comparison.of_these(results.get(name, {}), loaded, name, IMAGES)
-            or str(sigma) not in results[name]["psnr"].get(split, {})
-        ]
+        return comparison.unmeasured(results, place, models, loaded, IMAGES)
 
     def compute(results: dict) -> dict:
-        truth, y = (t.to(loaded.device) for t in measurement(spec, split, sigma, IMAGES))
-        pixels = sampled_pixels(split, sigma, tuple(truth.shape[2:])).to(loaded.device)
-        goal = picked(truth, pixels)
-        formula = estimated(loaded.formula(spec.problem), y, sigma, pixels)
-        shared = {
-            "formula_truth": nearness(formula, goal),
-            "affine_formula": nearness(
-                picked(loaded.affine(spec.problem)(y, sigma), pixels), formula
-            ),
-            "linear_formula": nearness(
-                picked(loaded.linear(spec.problem)(y, sigma), pixels), formula
-            ),
+        sample = Sample(spec, loaded.formula(spec.problem), split, sigma, loaded.device)
+        shared = sample.of_formula() | {
+            "affine_formula": sample.to_formula(loaded.affine(spec.problem)),
+            "linear_formula": sample.to_formula(loaded.linear(spec.problem)),
         }
         other = loaded.other(spec.problem)
         if other is not None:
-            shared["other_formula"] = nearness(estimated(other, y, sigma, pixels), formula)
+            shared["other_formula"] = nearness(sample.estimated(other), sample.estimate)
         part = {}
         for name in left(results):
-            output = picked(answer(loaded.network(name), spec, y, sigma), pixels)
-            found = {
-                "network_formula": nearness(output, formula),
-                "network_truth": nearness(output, goal),
-            }
+            found = sample.of_network(loaded.network(name)) | shared
             part[name] = comparison.origin(name, loaded, IMAGES) | {
                 "pixels": PIXELS,
-                "psnr": {split: {str(sigma): found | shared}},
+                "psnr": {split: {str(sigma): found}},
             }
         return part
 

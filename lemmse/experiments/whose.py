@@ -15,13 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from .. import datasets
-from ..estimators import LEMMSE
 from ..metrics import psnr
-from ..networks import PatchMLP, Skip
 from ..training import Problem, Settings, train
 from ..zoo import Spec
 from . import record
-from .comparison import rounded
+from .comparison import estimator, rounded
 from .record import Bar, run_cells, silent
 
 NAME = "whose"
@@ -115,12 +113,9 @@ def compute(cell: str, device: torch.device | str = "cpu") -> dict:
     sets = {name: every[start : start + count] for name, start in SETS.items()}
     problems = {name: spec.pose(images) for name, images in sets.items()}
     trained = {
-        name: network(problem, seed) for seed, (name, problem) in enumerate(problems.items())
+        name: network(spec, problem, seed) for seed, (name, problem) in enumerate(problems.items())
     }
-    formulas = {
-        name: LEMMSE(problem.images, problem.operator, patch_size=PATCH_SIZE)
-        for name, problem in problems.items()
-    }
+    formulas = {name: estimator(spec, images) for name, images in sets.items()}
     new = datasets.load(DATASET, "test", IMAGES).to(device)
     found = {group: {str(sigma): _empty() for sigma in SIGMAS} for group in ("own", "other", "new")}
     for place, images in {**sets, "new": new}.items():
@@ -138,12 +133,9 @@ def compute(cell: str, device: torch.device | str = "cpu") -> dict:
     return found
 
 
-def network(problem: Problem, seed: int) -> nn.Module:
+def network(spec: Spec, problem: Problem, seed: int) -> nn.Module:
     """A network trained on a set; weights, batches and noise are those of the seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        skip = Skip.fit(problem.images, problem.clean(), problem.preinverse)
-        fresh = PatchMLP(problem.images.shape[1], PATCH_SIZE, WIDTH, DEPTH, skip)
+    fresh = spec.seeded(problem, seed, size={"width": WIDTH, "depth": DEPTH})
     fresh = fresh.to(problem.images.device)
     train(fresh, problem, replace(TRAINING, seed=seed), progress=False)
     return fresh.eval()

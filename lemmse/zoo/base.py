@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import ClassVar, Self
 
+import torch
 from torch import Tensor, nn
 
 from .. import datasets
@@ -80,6 +81,12 @@ class ModelSpec(ABC):
     @abstractmethod
     def fresh(self, problem: Problem) -> nn.Module:
         """A new network for a problem, as its training begins."""
+
+    def seeded(self, problem: Problem, seed: int, **options: object) -> nn.Module:
+        """The same as `fresh`, with the initial weights of a seed; torch's own stays as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.fresh(problem, **options)
 
     @abstractmethod
     def build(self, name: str, arguments: dict) -> nn.Module:

@@ -148,10 +148,15 @@ class Spec(ModelSpec):
         operator = self.operator(tuple(images.shape[2:]))
         return Problem.of(images, operator, self.preinverse, REGULARISATION)
 
-    def fresh(self, problem: Problem) -> LocalNetwork:
-        """A new network for a problem, with random weights and the skip connection fitted."""
+    def fresh(self, problem: Problem, size: dict[str, int] | None = None) -> LocalNetwork:
+        """A new network for a problem, with random weights and the skip connection fitted.
+
+        Args:
+            problem: from `pose`.
+            size: width and depth; None: those of the zoo.
+        """
         skip = Skip.fit(problem.images, problem.clean(), problem.preinverse)
-        return self.network(problem.images.shape[1], skip)
+        return self.network(problem.images.shape[1], skip, size)
 
     def describe(self, network: LocalNetwork) -> dict:
         """What a card says of a network, for `build`."""
@@ -161,9 +166,12 @@ class Spec(ModelSpec):
         """The network that a card describes, with random weights."""
         return ARCHITECTURES[name](**arguments)
 
-    def network(self, channels: int, skip: Skip | None = None) -> LocalNetwork:
+    def network(
+        self, channels: int, skip: Skip | None = None, size: dict[str, int] | None = None
+    ) -> LocalNetwork:
         """A new network of this architecture, with random weights."""
-        return ARCHITECTURES[self.architecture](skip=skip, **self.arguments(channels))
+        arguments = self.arguments(channels) | (size or {})
+        return ARCHITECTURES[self.architecture](skip=skip, **arguments)
 
     def arguments(self, channels: int) -> dict[str, int | bool]:
         """What the class of the network is called with."""
