@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..devices import plain_mode, precise
-from ..fields import as_field, extract, patch_pixels, toeplitz_covariance
+from ..fields import as_field, extract, patch_covariances, toeplitz_covariance
 from ..operators import Diagonal, Stationary
 from ..operators.structure import Noise
 from .base import IMAGES_AT_ONCE, Estimator
@@ -111,15 +111,13 @@ def mean_noise_covariance(
         >>> mean_noise_covariance(gain, 3, (1, 4, 4)).diagonal().sum().item()
         9.0
     """
-    channels, height, width = image_shape
+    channels = image_shape[0]
     if isinstance(noise, Stationary):
         return torch.block_diag(*[toeplitz_covariance(noise.spectrum, patch_size)] * channels)
     if isinstance(noise, Diagonal):
         gains = extract(noise.gain.expand(image_shape)[None], patch_size)[0]
         return gains.double().square().mean(0).diag()
-    plane = patch_pixels(patch_size, (height, width))
-    rows = 1 if noise.per_channel else channels
-    pixels = torch.cat([plane + row * height * width for row in range(rows)], 1)
-    gram = noise.matrix @ noise.matrix.T
-    covariance = gram[pixels[:, :, None], pixels[:, None, :]].mean(0)
+    field = as_field(patch_size)
+    views = field.views(image_shape[1:])
+    covariance = patch_covariances(noise, field, views, image_shape).mean(0)
     return torch.block_diag(*[covariance] * (channels if noise.per_channel else 1))

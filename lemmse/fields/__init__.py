@@ -8,7 +8,7 @@
 
 from .cut import extract, patch_pixels
 from .field import Field, Views, as_field
-from .groups import LocationGroup, location_groups
+from .groups import LocationGroup, location_groups, patch_covariances
 from .merge import Merged, merge_equal
 from .whitening import toeplitz_covariance, whitening
 
@@ -21,6 +21,7 @@ __all__ = [
     "extract",
     "location_groups",
     "merge_equal",
+    "patch_covariances",
     "patch_pixels",
     "toeplitz_covariance",
     "whitening",

@@ -134,7 +134,7 @@ def location_groups(
             return _independent_groups(gains, views, every, views.label)
         covariance = view_covariances(noise.spectrum, views)
         return _correlated_groups(covariance, views.phase, views.label, image_shape[0])
-    covariance = _patch_covariances(noise, field, views, image_shape)
+    covariance = patch_covariances(noise, field, views, image_shape)
     channels = image_shape[0] if noise.per_channel else 1
     _, one = _first_of_each(views.label)
     common = covariance[one]
@@ -215,10 +215,13 @@ def _repeat_over_channels(matrix: Tensor, log_pdet: Tensor, channels: int):
     return torch.stack([torch.block_diag(*[m] * channels) for m in matrix]), channels * log_pdet
 
 
-def _patch_covariances(
+def patch_covariances(
     noise: General, field: Field, views: Views, image_shape: tuple[int, int, int]
 ) -> Tensor:
-    """The covariance of the noise in the patch of every location, (L, d, d)."""
+    """The covariance of the noise in the patch of every location, (L, d, d).
+
+    It is that of one channel, d = P*P, where B filters all channels alike.
+    """
     channels, height, width = image_shape
     rows = 1 if noise.per_channel else channels
     plane = field.pixels((height, width)).clamp_min(0)

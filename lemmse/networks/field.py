@@ -73,9 +73,7 @@ def receptive_field(
         (5, 5)
     """
     channels, height, width = check_image_shape(image_shape, None)
-    parameter = next(iter(getattr(network, "parameters", lambda: iter(()))()), None)
-    home = torch.zeros((), dtype=torch.float64) if parameter is None else parameter
-    call = network if sigma is None else lambda z: network(z, sigma)
+    call, home = as_function(network, sigma)
     generator = torch.Generator().manual_seed(seed)
     mask = torch.zeros(height, width, dtype=torch.bool)
     error = 0.0
@@ -87,14 +85,31 @@ def receptive_field(
     return ReceptiveField(mask, _extent(mask), error)
 
 
+def as_function(
+    network: Callable[..., Tensor], sigma: float | None
+) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """A network as a function of images alone, and a tensor of the precision and device of these.
+
+    Those are its parameters' own, float64 on the CPU if it has none.
+    """
+    parameter = next(iter(getattr(network, "parameters", lambda: iter(()))()), None)
+    home = torch.zeros((), dtype=torch.float64) if parameter is None else parameter.detach()
+    return (network if sigma is None else lambda z: network(z, sigma)), home
+
+
+def check_output(output: Tensor, z: Tensor) -> None:
+    """ValueError unless the output of a network are images of the height and width of z."""
+    if output.ndim != 4 or output.shape[2:] != z.shape[2:]:
+        expected = f"(1, C, {z.shape[2]}, {z.shape[3]})"
+        raise ValueError(f"network: expected an output {expected}, got {tuple(output.shape)}")
+
+
 def _seen(call: Callable[[Tensor], Tensor], z: Tensor, generator: torch.Generator) -> Tensor:
     """The offsets (H, W), from 0 and circular, of the input pixels with a gradient."""
     height, width = z.shape[2:]
     z = z.clone().requires_grad_()
     output = call(z)
-    if output.ndim != 4 or output.shape[2:] != z.shape[2:]:
-        expected = f"(1, C, {height}, {width})"
-        raise ValueError(f"network: expected an output {expected}, got {tuple(output.shape)}")
+    check_output(output, z)
     direction = torch.randn(output.shape[1], generator=generator).to(output)
     pixels = torch.einsum("bchw,c->hw", output, direction)
     seen = torch.zeros(height, width, dtype=torch.bool)

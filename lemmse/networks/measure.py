@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from ..devices import plain_mode
 from ..fields import Field
 from ..operators.checks import check_image_shape
-
-TRIALS = 3
-"""Random images tried: a gradient may vanish at one of them, as behind a closed ReLU."""
+from .field import TRIALS, as_function, check_output
 
 LARGEST_PERIOD = 8
 TOLERANCE = 1e-3
@@ -90,9 +88,7 @@ def field_of(
         field 3 x 3, period 1, circular padding
     """
     channels, height, width = check_image_shape(image_shape, None)
-    parameter = next(iter(getattr(network, "parameters", lambda: iter(()))()), None)
-    home = torch.zeros((), dtype=torch.float64) if parameter is None else parameter.detach()
-    call = network if sigma is None else lambda z: network(z, sigma)
+    call, home = as_function(network, sigma)
     generator = torch.Generator().manual_seed(seed)
     z = torch.rand(TRIALS, channels, height, width, generator=generator).to(home)
     unsteady = _unsteady(call, z, network)
@@ -106,9 +102,7 @@ def _unsteady(call: Callable[[Tensor], Tensor], z: Tensor, network: object) -> s
     """Says why the output is no function of one image alone; empty if it is one."""
     with torch.no_grad():
         output = call(z[:1])
-        if output.ndim != 4 or output.shape[2:] != z.shape[2:]:
-            expected = f"(1, C, {z.shape[2]}, {z.shape[3]})"
-            raise ValueError(f"network: expected an output {expected}, got {tuple(output.shape)}")
+        check_output(output, z)
         training = isinstance(network, nn.Module) and network.training
         hint = "; it is in training mode, call its eval() first" if training else ""
         if not _alike(call(z[:1]), output):
