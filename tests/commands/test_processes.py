@@ -12,10 +12,9 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-import torch
 from processes import Process
+from untrained import save_untrained
 
-from lemmse import datasets, zoo
 from lemmse.__main__ import main
 from lemmse.commands import estimate, processes
 from lemmse.experiments import comparison
@@ -109,13 +108,7 @@ def test_one_that_does_not_answer_is_given_up(tmp_path):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Three untrained models of one problem."""
-    folder = tmp_path_factory.mktemp("zoo")
-    checksum = datasets.checksum(datasets.load("photos-grey", n=6))
-    for name in NAMES:
-        torch.manual_seed(1)
-        spec = zoo.Spec.parse(name)
-        zoo.save(spec.network(1), spec, {"data": {"checksum": checksum}}, folder)
-    return folder
+    return save_untrained(NAMES, tmp_path_factory.mktemp("zoo"))
 
 
 def test_the_comparison_gives_the_answer_of_one_process(folder, tmp_path):

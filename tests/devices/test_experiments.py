@@ -6,8 +6,9 @@ from unittest import mock
 import pretend
 import pytest
 import torch
+from untrained import save_untrained
 
-from lemmse import datasets, zoo
+from lemmse import zoo
 from lemmse.__main__ import main
 from lemmse.commands import train
 from lemmse.experiments import (
@@ -89,13 +90,7 @@ def same(mine, theirs):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Three untrained models of one problem."""
-    folder = tmp_path_factory.mktemp("zoo")
-    checksum = datasets.checksum(datasets.load("photos-grey", n=6))
-    for name in NAMES:
-        torch.manual_seed(1)
-        spec = Spec.parse(name)
-        zoo.save(spec.network(1), spec, {"data": {"checksum": checksum}}, folder)
-    return folder
+    return save_untrained(NAMES, tmp_path_factory.mktemp("zoo"))
 
 
 def test_every_experiment_is_tried():

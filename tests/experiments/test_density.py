@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from untrained import save_untrained
 
 from lemmse import datasets, zoo
 from lemmse.__main__ import main
@@ -18,13 +19,7 @@ NAMES = [f"photos-grey/denoising/{kind}-p3-n6" for kind in ("patchmlp", "resnet"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Two untrained models of one problem."""
-    folder = tmp_path_factory.mktemp("zoo")
-    checksum = datasets.checksum(datasets.load("photos-grey", n=6))
-    for name in NAMES:
-        torch.manual_seed(1)
-        spec = Spec.parse(name)
-        zoo.save(spec.network(1), spec, {"data": {"checksum": checksum}}, folder)
-    return folder
+    return save_untrained(NAMES, tmp_path_factory.mktemp("zoo"))
 
 
 def measure(names, out, folder, images=2, sigmas=(0.2,), on="photos-grey"):
