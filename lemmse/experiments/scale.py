@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import datasets
-from ..estimators import LEMMSE, LinearFilter
+from ..estimators import LEMMSE, Estimator, LinearFilter
 from ..metrics import mse
 from ..zoo import MANY, REGULARISATION, Spec, annotate, names
 from . import comparison, record
@@ -213,7 +213,7 @@ class Sample:
     """
 
     def __init__(
-        self, spec: Spec, formula: LEMMSE, split: str, sigma: float, device: torch.device | str
+        self, spec: Spec, formula: Estimator, split: str, sigma: float, device: torch.device | str
     ):
         self._spec, self._sigma = spec, sigma
         truth, self._y = (t.to(device) for t in measurement(spec, split, sigma, IMAGES))
@@ -221,7 +221,7 @@ class Sample:
         self.goal = picked(truth, self._pixels)
         self.estimate = self.estimated(formula)
 
-    def estimated(self, formula: LEMMSE) -> Tensor:
+    def estimated(self, formula: Estimator) -> Tensor:
         """What an LE-MMSE makes of the measurement at the pixels, (IMAGES, PIXELS, C)."""
         groups = zip(self._y.split(TOGETHER), self._pixels, strict=True)
         return torch.cat([formula.at(part, self._sigma, where) for part, where in groups])
