@@ -12,10 +12,10 @@ import torch
 
 from .. import datasets, zoo
 from ..devices import device
-from ..experiments import comparison, record, restoration
+from ..experiments import comparison, record, restoration, variants
 from ..files import Busy, locked, make_folder
 from ..training import History, Probe, Problem, Settings, train
-from ..zoo import ModelSpec, PhysicsSpec, Spec
+from ..zoo import ModelSpec, PhysicsSpec, Spec, VariantSpec
 from .processes import rank, world
 
 
@@ -24,8 +24,8 @@ def add(commands) -> None:
     command = commands.add_parser(
         "train",
         help="train models of the zoo",
-        description=f"Train models, each named {Spec.FORM} or {PhysicsSpec.FORM}, and write "
-        "weights and cards. A model that is already there is skipped, and one that another process "
+        description=f"Train models, each named {Spec.FORM}, {PhysicsSpec.FORM} or "
+        f"{VariantSpec.FORM}, and write weights and cards. A model that is already there is skipped, and one that another process "
         "trains. What is not given is what its kind of network needs. Under torchrun the processes "
         "share out the models; each is trained by one of them.",
     )
@@ -39,7 +39,7 @@ def add(commands) -> None:
     add("--batch", type=int, help="images a step")
     add("--crop", type=int, help="side of the crops in pixels; for local networks only")
     add("--learning-rate", type=float, help="the largest")
-    add("--seed", type=int, default=0, help="of weights, batches and noise [%(default)s]")
+    add("--seed", type=int, help="of weights, batches and noise [that of the name, or 0]")
     add(
         "--precision",
         choices=("float32", "bfloat16"),
@@ -57,6 +57,11 @@ def train_models(args: argparse.Namespace) -> None:
         make_folder(place)
     # One problem's probe serves its three architectures.
     local = lru_cache(maxsize=1)(lambda problem: comparison.probe(Spec(*problem), device()))
+    probes = {
+        Spec: lambda spec: local(spec.problem),
+        PhysicsSpec: lambda spec: restoration.probe(spec, device()),
+        VariantSpec: lambda spec: variants.probe(spec, device()),
+    }
     for name in names:
         path = args.checkpoints / f"{name.replace('/', '-')}.pt"
         try:
@@ -67,8 +72,7 @@ def train_models(args: argparse.Namespace) -> None:
                 spec = zoo.parse(name)
                 settings = chosen_settings(spec, args)
                 print(name, flush=True)
-                physical = isinstance(spec, PhysicsSpec)
-                probe = restoration.probe(spec, device()) if physical else local(spec.problem)
+                probe = probes[type(spec)](spec)
                 train_model(spec, settings, probe, path, args.resume, folder)
                 path.unlink()
         except Busy:

@@ -162,20 +162,24 @@ def probe(spec: Spec, device: torch.device | str = "cpu") -> Probe:
 
     The estimates of LE-MMSE are computed at once, here.
     """
-    estimator = formula(spec, device)
+    return agreement(spec, formula(spec, device), device)
+
+
+def agreement(spec: ModelSpec, estimator: LEMMSE, device: torch.device | str = "cpu") -> Probe:
+    """A `probe` of networks by any LE-MMSE."""
     cases = []
     for sigma in PROBED:
         y = measurement(spec, "test", sigma, 2)[1].to(device)
         cases.append((sigma, seen(spec, y), estimator(y, sigma)))
 
-    def agreement(network: nn.Module) -> dict[str, float]:
+    def measure(network: nn.Module) -> dict[str, float]:
         with torch.no_grad():
             return {
                 str(sigma): psnr(network(z, sigma), estimate).mean().item()
                 for sigma, z, estimate in cases
             }
 
-    return agreement
+    return measure
 
 
 def chosen(patterns: tuple[str, ...], folder: Path | None) -> list[str]:

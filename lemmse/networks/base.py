@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..fields.field import PADDINGS
 from ..operators import Diagonal, PreInverse, Stationary
 from ..operators.checks import check_finite, check_positive_integers, noise_levels
 
@@ -90,6 +91,16 @@ class Skip(nn.Module):
         gain = noise_gain(preinverse)
         return cls([float(number) for number in (x.mean(), z.mean(), v_x, v_z, c, e_0, gain)])
 
+    def blind(self) -> Skip:
+        """The best guess without z, the mean: for networks that must not see the pixel itself.
+
+        Example:
+            >>> Skip().blind()(torch.tensor([9.0]), torch.tensor([0.2]))
+            tensor([0.5000])
+        """
+        m_x, m_z, v_x, v_z, _, _, gain = self.statistics.tolist()
+        return Skip((m_x, m_z, v_x, v_z, 0.0, v_x, gain))
+
     def variance(self, sigma: Tensor) -> Tensor:
         """The variance of a pixel of z, of the shape of sigma."""
         v_z, gain = self.statistics[3], self.statistics[6]
@@ -160,6 +171,25 @@ class Pointwise(nn.Conv2d):
         return rows.unflatten(0, pixels.shape[:3]).movedim(-1, 1)
 
 
+def convolution(
+    before: int, after: int, kernel_size: int, padding: str = "circular", dilation: int = 1
+) -> nn.Conv2d:
+    """A convolution of a `LocalNetwork`, which keeps the size unless the padding is circular.
+
+    An image is padded circularly once, before the first layer: the layers take from each side what
+    they need. With another padding each layer pads by itself.
+
+    Example:
+        >>> h = torch.rand(1, 2, 8, 8)
+        >>> convolution(2, 4, 3)(h).shape, convolution(2, 4, 3, "zeros")(h).shape
+        (torch.Size([1, 4, 6, 6]), torch.Size([1, 4, 8, 8]))
+    """
+    options = {"dilation": dilation}
+    if padding != "circular":
+        options |= {"padding": dilation * (kernel_size // 2), "padding_mode": padding}
+    return nn.Conv2d(before, after, kernel_size, **options)
+
+
 class ResidualBlock(nn.Module):
     r"""One residual step on every pixel: :math:`h + W_2 \,\mathrm{silu}(W_1 (a \cdot |h| + b))`.
 
@@ -172,6 +202,7 @@ class ResidualBlock(nn.Module):
         hidden: channels between the two layers.
         kernel_size: of :math:`W_1`; 3 makes the receptive field grow by one pixel on each side,
             and the output, computed without padding, smaller by as much.
+        padding, dilation: of :math:`W_1`, see `convolution`.
 
     Example:
         >>> block = ResidualBlock(8, 16, kernel_size=3)
@@ -179,14 +210,21 @@ class ResidualBlock(nn.Module):
         torch.Size([2, 8, 3, 3])
     """
 
-    def __init__(self, width: int, hidden: int, kernel_size: int = 1):
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        kernel_size: int = 1,
+        padding: str = "circular",
+        dilation: int = 1,
+    ):
         super().__init__()
-        self.margin = kernel_size // 2
+        self.margin = dilation * (kernel_size // 2) if padding == "circular" else 0
         self.modulation = nn.Linear(EMBEDDING, 2 * width)
         if kernel_size == 1:
             self.first = Pointwise(width, hidden)
         else:
-            self.first = nn.Conv2d(width, hidden, kernel_size)
+            self.first = convolution(width, hidden, kernel_size, padding, dilation)
         self.second = Pointwise(hidden, width)
 
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
@@ -204,10 +242,12 @@ class LocalNetwork(nn.Module):
 
     The image is padded circularly once, by (P - 1)/2 on each side, and all layers are then computed
     without padding. That equals circular padding in every layer, and makes `valid` available: the
-    same function on a crop, which is what training uses.
+    same function on a crop, which is what training uses. With another padding every layer pads by
+    itself, as most networks do; with a stride s the function depends on n modulo s. The fields of
+    such networks have formulas, too: see `field_of`.
 
-    Subclasses define ``body(z, embedding)``: standardised crops (B, inputs, h + P - 1, w + P - 1)
-    and the features of sigma (B, 32) to (B, C, h, w).
+    Subclasses define ``body(z, embedding)``: standardised crops (B, inputs, h + 2 margin, w + 2
+    margin) and the features of sigma (B, 32) to (B, C, h, w).
 
     Args:
         channels: C, 1 for grey and 3 for colour.
@@ -216,14 +256,19 @@ class LocalNetwork(nn.Module):
         marks_zeros: also show the network where z is exactly zero, as C more channels of zeros and
             ones. In inpainting with z = M y, these are the hidden pixels; the formula knows them,
             for a noisy pixel is never exactly zero, but a continuous function of z cannot.
+        padding: "circular", or "zeros", "reflect", "replicate" in every layer.
+        stride: s, of which height and width of the images have to be multiples. Each of the s x s
+            phases sees P - s + 1 pixels a side. Above 1 the padding is circular or zeros: cells of
+            s pixels that are reflected are no reflected pixels.
 
     Attributes:
-        channels, patch_size, marks_zeros: as given.
+        channels, patch_size, marks_zeros, padding, stride: as given.
         largest_sigma: 1.0, up to which networks are trained; above it they are not called.
         inputs: channels that ``body`` gets, C or 2 C.
+        margin: pixels on each side that ``body`` uses up.
 
     Raises:
-        ValueError: if a number is not positive or P is even.
+        ValueError: if a number is not positive, P is even, or the padding is none of these.
     """
 
     largest_sigma = 1.0
@@ -234,14 +279,22 @@ class LocalNetwork(nn.Module):
         patch_size: int,
         skip: Skip | None = None,
         marks_zeros: bool = False,
+        padding: str = "circular",
+        stride: int = 1,
     ):
         super().__init__()
-        check_positive_integers(channels=channels, patch_size=patch_size)
+        check_positive_integers(channels=channels, patch_size=patch_size, stride=stride)
         if patch_size % 2 == 0:
             raise ValueError(f"expected patch_size to be odd, got {patch_size}")
+        known = PADDINGS if stride == 1 else ("circular", "zeros")
+        if padding not in known:
+            raise ValueError(f"padding: expected one of {known} for stride {stride}, got {padding!r}")
         self.channels = channels
         self.patch_size = patch_size
         self.marks_zeros = marks_zeros
+        self.padding = padding
+        self.stride = stride
+        self.margin = patch_size // 2 - (stride - 1) if padding == "circular" else 0
         self.inputs = 2 * channels if marks_zeros else channels
         self.skip = Skip() if skip is None else skip
         self.embedding = NoiseEmbedding()
@@ -262,24 +315,31 @@ class LocalNetwork(nn.Module):
             (B, C, H, W), of the type of z; computed in that of the weights.
 
         Raises:
-            ValueError: if z is no finite batch of images of C channels, at least P x P, or sigma
-                does not fit.
+            ValueError: if z is no finite batch of images of C channels, at least P x P, of sides
+                that are multiples of the stride, or sigma does not fit.
         """
-        return self._estimate(z, sigma, margin=self.patch_size // 2)
+        return self._estimate(z, sigma, self.margin)
 
     def valid(self, z: Tensor, sigma: float | Tensor) -> Tensor:
         """Estimates the inner part of crops, the pixels whose whole patch is there.
 
         Args:
-            z: crops of B y, (B, C, h + P - 1, w + P - 1).
+            z: crops of B y, (B, C, h + 2 margin, w + 2 margin): P - 1 pixels more than the result
+                has. Where there is a stride, the phase of their first pixel is 0.
             sigma: see `forward`.
 
         Returns:
             (B, C, h, w).
 
         Raises:
-            ValueError: see `forward`.
+            ValueError: see `forward`; or if the padding is not circular. Then the layers take the
+                border of a crop for that of the image.
         """
+        if self.padding != "circular":
+            raise ValueError(
+                f"valid: expected a network with circular padding, got one with {self.padding!r}, "
+                "for which the border of a crop is the border of the image"
+            )
         return self._estimate(z, sigma, margin=0)
 
     def _estimate(self, z: Tensor, sigma: float | Tensor, margin: int) -> Tensor:
@@ -295,7 +355,7 @@ class LocalNetwork(nn.Module):
         if self.marks_zeros:
             seen = torch.cat([seen, (z == 0).to(z.dtype)], dim=1)
         correction = self.body(seen, self.embedding(sigma))
-        guess = self.skip(cropped(z, self.patch_size // 2), level)
+        guess = self.skip(cropped(z, self.margin), level)
         return guess + self.skip.error(level).sqrt() * correction
 
     def _check(self, z: Tensor) -> None:
@@ -307,6 +367,9 @@ class LocalNetwork(nn.Module):
         if min(z.shape[2:]) < self.patch_size:
             size, p = tuple(z.shape[2:]), self.patch_size
             raise ValueError(f"z: expected at least {p} x {p} pixels, got {size}")
+        if z.shape[2] % self.stride or z.shape[3] % self.stride:
+            size, s = tuple(z.shape[2:]), self.stride
+            raise ValueError(f"z: expected sides that are multiples of the stride {s}, got {size}")
         check_finite(z, "z")
 
     def _noise_level(self, sigma: float | Tensor, z: Tensor) -> Tensor:

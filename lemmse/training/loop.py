@@ -246,6 +246,13 @@ def _check_crop(network: nn.Module, problem: Problem, crop: int | None) -> None:
         raise ValueError(
             f"crop: expected None for {type(network).__name__}, which is not local, got {crop}"
         )
+    if network.padding != "circular":
+        raise ValueError(
+            f"crop: expected None for a network with {network.padding} padding, got {crop}: it "
+            "has to be trained on whole images, whose border it treats in its own way"
+        )
+    if crop % network.stride:
+        raise ValueError(f"crop: expected a multiple of the stride {network.stride}, got {crop}")
     if crop > min(problem.images.shape[2:]):
         raise ValueError(
             f"crop: expected at most the side {min(problem.images.shape[2:])} of the images, "

@@ -27,34 +27,35 @@ def sample_sigma(count: int, generator: torch.Generator) -> Tensor:
 
 
 def random_crops(
-    x: Tensor, z: Tensor, crop: int, patch_size: int, generator: torch.Generator
+    x: Tensor, z: Tensor, crop: int, margin: int, generator: torch.Generator, stride: int = 1
 ) -> tuple[Tensor, Tensor]:
     """Squares of x at random places, and what a local network has to see of z to estimate them.
 
     Places are uniform over the torus, so each pixel of x is in a crop with the same probability:
     the mean loss over crops has the expectation, and its gradient the expectation of the gradient,
-    of the mean loss over the image.
+    of the mean loss over the image. (With a stride: uniform over its multiples.)
 
     Args:
         x, z: (B, C, H, W).
         crop: side c of the squares.
-        patch_size: P.
+        margin: m, what is seen around them: (P - 1)/2, less with a stride.
         generator: for the places.
+        stride: s; the first row and column of a square are multiples of it.
 
     Returns:
-        (B, C, c, c) of x and (B, C, c + P - 1, c + P - 1) of z, with the same centres.
+        (B, C, c, c) of x and (B, C, c + 2 m, c + 2 m) of z, with the same centres.
 
     Example:
         >>> x = torch.arange(16.0).view(1, 1, 4, 4)
-        >>> a, b = random_crops(x, x, 1, 3, torch.Generator().manual_seed(0))
+        >>> a, b = random_crops(x, x, 1, 1, torch.Generator().manual_seed(0))
         >>> bool(a[0, 0, 0, 0] == b[0, 0, 1, 1])
         True
     """
     corners = torch.rand(2, len(x), generator=generator, device=x.device)
     size = torch.tensor(x.shape[2:], device=x.device)
-    row, column = (corners * size[:, None]).long()
+    row, column = (corners * size[:, None]).long() // stride * stride
     return torus_window(x, row, column, crop), torus_window(
-        z, row - patch_size // 2, column - patch_size // 2, crop + patch_size - 1
+        z, row - margin, column - margin, crop + 2 * margin
     )
 
 
@@ -84,6 +85,7 @@ def loss(
 
     with :math:`e(\sigma)` the error of the network's own affine guess (`networks.Skip`), so that
     all noise levels count alike. For one sigma, a constant weight does not move the minimum.
+    Where the targets are the noisy images themselves, z stands for x, and e + sigma^2 for e.
 
     Args:
         network: a local network; any other network(z, sigma) has e = 1 and crop None.
@@ -95,11 +97,14 @@ def loss(
         precision: of the products inside the network, see `Settings`. What it is shown is exact.
     """
     z = problem.measured(x, sigma, generator)
+    target = z if problem.noisy_targets else x
     if crop is not None:
-        x, z = random_crops(x, z, crop, network.patch_size, generator)
+        target, z = random_crops(target, z, crop, network.margin, generator, network.stride)
     with torch.autocast(z.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         output = network(z, sigma) if crop is None else network.valid(z, sigma)
     weight = 1.0
     if isinstance(network, LocalNetwork):
-        weight = 1 / network.skip.error(sigma)[:, None, None, None]
-    return ((output.float() - x).square() * weight).mean()
+        error = network.skip.error(sigma)
+        error = error + sigma.square() if problem.noisy_targets else error
+        weight = 1 / error[:, None, None, None]
+    return ((output.float() - target).square() * weight).mean()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ class Problem:
         images: the training images x, (N, C, H, W).
         operator: A.
         preinverse: B; None: the network is given y, which need not be an image.
+        noisy_targets: whether networks are to predict z instead of x; see `self_supervised`.
 
     Example:
         >>> problem = Problem.of(torch.rand(10, 1, 8, 8))
@@ -29,6 +30,33 @@ class Problem:
     images: Tensor
     operator: Operator
     preinverse: PreInverse | None
+    noisy_targets: bool = False
+
+    @classmethod
+    def self_supervised(cls, images: Tensor) -> Problem:
+        r"""Denoising without clean targets: a network is to predict y itself from y.
+
+        For a network that does not see the pixel itself (`PatchMLP` with ``blind``), y[n] is the
+        clean x[n] and noise of mean zero, independent of what is seen. So
+
+        .. math:: E |\phi(y)[n] - y[n]|^2 = E |\phi(y)[n] - x[n]|^2 + \sigma^2
+
+        and both losses have the same minimum. Other networks learn to return y.
+
+        Args:
+            images: (N, C, H, W), of which only noisy copies are shown, new ones in every batch.
+
+        Raises:
+            ValueError: the images are no batch.
+
+        Source:
+            Batson and Royer, Noise2Self: blind denoising by self-supervision, ICML 2019.
+
+        Example:
+            >>> Problem.self_supervised(torch.rand(2, 1, 8, 8)).description()["targets"]
+            'noisy'
+        """
+        return replace(cls.of(images), noisy_targets=True)
 
     @classmethod
     def direct(cls, images: Tensor, operator: object) -> Problem:
@@ -82,12 +110,13 @@ class Problem:
         """What tells this problem from others, in words: see `response` for the rest.
 
         Returns:
-            A checksum of the images, and the names of A and B.
+            A checksum of the images, the names of A and B, and of the targets if they are noisy.
         """
         return {
             "images": checksum(self.images),
             "operator": type(self.operator).__name__,
             "preinverse": "none" if self.preinverse is None else self.preinverse.name,
+            **({"targets": "noisy"} if self.noisy_targets else {}),
         }
 
     def response(self) -> Tensor:

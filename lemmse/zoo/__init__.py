@@ -2,7 +2,7 @@
 
 `names` lists them, `load` loads one, `card` tells how it was made and how well it does. `parse`
 reads a name: a `Spec` is what the name of a local network means, a `PhysicsSpec` that of a network
-with physics inside. `catalogue` lists the names that the zoo is meant to hold.
+with physics inside, a `VariantSpec` that of a local one with another field. `catalogue` lists the names that the zoo is meant to hold.
 """
 
 from .base import ModelSpec
@@ -10,6 +10,7 @@ from .catalogue import catalogue, matching, parse, unknown
 from .physics import PHYSICS_NETWORKS, PhysicsSpec
 from .spec import ARCHITECTURES, MANY, REGULARISATION, SIZES, WIDE, Spec
 from .store import annotate, card, load, names, rounded, save
+from .variants import VARIANTS, VariantSpec
 
 __all__ = [
     "ARCHITECTURES",
@@ -17,10 +18,12 @@ __all__ = [
     "PHYSICS_NETWORKS",
     "REGULARISATION",
     "SIZES",
+    "VARIANTS",
     "WIDE",
     "ModelSpec",
     "PhysicsSpec",
     "Spec",
+    "VariantSpec",
     "annotate",
     "card",
     "catalogue",

@@ -16,7 +16,7 @@ from ..training import Problem, Settings
 
 
 class ModelSpec(ABC):
-    """What a model was trained for, told by its name; `Spec` and `PhysicsSpec` are the two kinds.
+    """What a model was trained for, told by its name; `Spec`, `PhysicsSpec` and `VariantSpec` are the kinds.
 
     Attributes:
         FORM: of the names, for people.

@@ -1,4 +1,4 @@
-"""All names of the zoo, of local networks and of those with physics inside."""
+"""All names of the zoo: of local networks, their variants, and those with physics inside."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from fnmatch import fnmatch
 from .base import ModelSpec
 from .physics import PhysicsSpec, physics_catalogue
 from .spec import Spec, local_catalogue
+from .variants import VariantSpec, variant_catalogue
 
-KINDS: tuple[type[ModelSpec], ...] = (Spec, PhysicsSpec)
+KINDS: tuple[type[ModelSpec], ...] = (VariantSpec, Spec, PhysicsSpec)
+"""The first of them whose pattern a name has tells what it means."""
 
 FEW, MANY = 5, 20
 """How many of the nearest names a message tells, and up to how many it tells all."""
@@ -23,7 +25,7 @@ def parse(name: str) -> ModelSpec:
     """What a name means, whichever kind of network it is of.
 
     Raises:
-        ValueError: the name has neither the form of `Spec` nor that of `PhysicsSpec`.
+        ValueError: the name has neither the form of `Spec` nor of `PhysicsSpec` or `VariantSpec`.
 
     Example:
         >>> parse("photos-grey/blur/unet-p5-aware").patch_size
@@ -42,13 +44,14 @@ def catalogue(kind: type[ModelSpec] | None = None) -> list[str]:
     """The names of the models that the zoo is meant to hold, the most important ones first.
 
     Args:
-        kind: `Spec`, only local networks; `PhysicsSpec`, only those with physics inside; None: all.
+        kind: `Spec`, only local networks; `PhysicsSpec`, only those with physics inside;
+            `VariantSpec`, only local ones of other fields; None: all.
 
     Example:
-        >>> len(catalogue(Spec)) + len(catalogue(PhysicsSpec)) == len(catalogue())
+        >>> sum(len(catalogue(kind)) for kind in KINDS) == len(catalogue())
         True
     """
-    every = [*local_catalogue(), *physics_catalogue()]
+    every = [*local_catalogue(), *physics_catalogue(), *variant_catalogue()]
     return [spec.name for spec in every if kind is None or isinstance(spec, kind)]
 
 

@@ -41,7 +41,7 @@ def names(folder: Path | str | None = None, kind: type[ModelSpec] | None = None)
 
     Args:
         folder: where to look; None: in the package.
-        kind: `Spec`, only local networks; `PhysicsSpec`, only those with physics inside; None: all.
+        kind: one of the three kinds of specs, only such models; None: all.
 
     Raises:
         ValueError: there is no such folder.
