@@ -105,7 +105,7 @@ def explain(
     The field is measured (`networks.field_of`), and LE-MMSE with that field is built from the
     training images. The table holds the PSNR of the network against it, and of what any small
     network could learn without knowing a formula: the affine guess of a pixel from itself, the best
-    linear P x P filter (with circular boundaries), and the same formula of other images. A network
+    linear filter of the same field, and the same formula of other images. A network
     that is no nearer to its formula than these shows nothing.
 
     Args:
@@ -149,7 +149,7 @@ def explain(
     formula = LEMMSE(images, known, preinverse, field=measured.field)
     rivals = {
         "affine": LinearFilter(images, known, preinverse, patch_size=1),
-        "linear": LinearFilter(images, known, preinverse, patch_size=measured.field.patch_size),
+        "linear": LinearFilter(images, known, preinverse, field=measured.field),
     }
     notes = []
     others = images[:0] if test_images is None else test_images[count:]

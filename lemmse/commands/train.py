@@ -25,9 +25,10 @@ def add(commands) -> None:
         "train",
         help="train models of the zoo",
         description=f"Train models, each named {Spec.FORM}, {PhysicsSpec.FORM} or "
-        f"{VariantSpec.FORM}, and write weights and cards. A model that is already there is skipped, and one that another process "
-        "trains. What is not given is what its kind of network needs. Under torchrun the processes "
-        "share out the models; each is trained by one of them.",
+        f"{VariantSpec.FORM}, and write weights and cards. A model that is already there is "
+        "skipped, and one that another process trains. What is not given is what its kind of "
+        "network needs. Under torchrun the processes share out the models; each is trained by one "
+        "of them.",
     )
     add = command.add_argument
     add("names", nargs="+", help="names, or patterns of names of the catalogue: 'photos/*'")

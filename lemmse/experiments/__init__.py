@@ -21,6 +21,7 @@ from . import (
     restoration,
     scale,
     tomography,
+    variants,
     whose,
 )
 
@@ -31,6 +32,7 @@ EXPERIMENTS: dict[str, ModuleType] = {
         scale,
         whose,
         ladder,
+        variants,
         density,
         data_efficiency,
         tomography,
@@ -57,5 +59,6 @@ __all__ = [
     "restoration",
     "scale",
     "tomography",
+    "variants",
     "whose",
 ]

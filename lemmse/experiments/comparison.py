@@ -14,7 +14,18 @@ from .. import datasets
 from ..estimators import LEMMSE
 from ..metrics import psnr
 from ..training import Probe, Problem
-from ..zoo import MANY, REGULARISATION, ModelSpec, Spec, annotate, card, load, matching, names
+from ..zoo import (
+    MANY,
+    REGULARISATION,
+    ModelSpec,
+    Spec,
+    annotate,
+    card,
+    load,
+    matching,
+    names,
+    parse,
+)
 from . import record
 from .record import Bar, Cell, machine, silent
 
@@ -377,7 +388,7 @@ def checksums(dataset: str, images: int) -> dict[str, str]:
 
 def origin(name: str, loaded: Loaded, images: int) -> dict:
     """What the results say of a model beside the numbers."""
-    checksums = loaded.checksums(Spec.parse(name).dataset, images)
+    checksums = loaded.checksums(parse(name).dataset, images)
     description = loaded.card(name)
     return {
         "sha256": description["sha256"],

@@ -288,7 +288,9 @@ class LocalNetwork(nn.Module):
             raise ValueError(f"expected patch_size to be odd, got {patch_size}")
         known = PADDINGS if stride == 1 else ("circular", "zeros")
         if padding not in known:
-            raise ValueError(f"padding: expected one of {known} for stride {stride}, got {padding!r}")
+            raise ValueError(
+                f"padding: expected one of {known} for stride {stride}, got {padding!r}"
+            )
         self.channels = channels
         self.patch_size = patch_size
         self.marks_zeros = marks_zeros
@@ -318,7 +320,7 @@ class LocalNetwork(nn.Module):
             ValueError: if z is no finite batch of images of C channels, at least P x P, of sides
                 that are multiples of the stride, or sigma does not fit.
         """
-        return self._estimate(z, sigma, self.margin)
+        return self._estimate(z, sigma, self.margin, self.patch_size)
 
     def valid(self, z: Tensor, sigma: float | Tensor) -> Tensor:
         """Estimates the inner part of crops, the pixels whose whole patch is there.
@@ -340,11 +342,11 @@ class LocalNetwork(nn.Module):
                 f"valid: expected a network with circular padding, got one with {self.padding!r}, "
                 "for which the border of a crop is the border of the image"
             )
-        return self._estimate(z, sigma, margin=0)
+        return self._estimate(z, sigma, 0, 2 * self.margin + self.stride)
 
-    def _estimate(self, z: Tensor, sigma: float | Tensor, margin: int) -> Tensor:
+    def _estimate(self, z: Tensor, sigma: float | Tensor, margin: int, least: int) -> Tensor:
         """Checks a call, pads z, and computes in the precision of the weights."""
-        self._check(z)
+        self._check(z, least)
         sigma = self._noise_level(sigma, z)
         padded = functional.pad(z.to(sigma.dtype), (margin,) * 4, mode="circular")
         return self._valid(padded, sigma).to(z.dtype)
@@ -358,15 +360,15 @@ class LocalNetwork(nn.Module):
         guess = self.skip(cropped(z, self.margin), level)
         return guess + self.skip.error(level).sqrt() * correction
 
-    def _check(self, z: Tensor) -> None:
+    def _check(self, z: Tensor, least: int) -> None:
         if not isinstance(z, Tensor) or z.ndim != 4 or z.shape[1] != self.channels:
             got = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
             raise ValueError(f"z: expected shape (B, {self.channels}, H, W), got {got}")
         if not z.is_floating_point():
             raise ValueError(f"z: expected real floating-point images, got {z.dtype}")
-        if min(z.shape[2:]) < self.patch_size:
-            size, p = tuple(z.shape[2:]), self.patch_size
-            raise ValueError(f"z: expected at least {p} x {p} pixels, got {size}")
+        if min(z.shape[2:]) < least:
+            size = tuple(z.shape[2:])
+            raise ValueError(f"z: expected at least {least} x {least} pixels, got {size}")
         if z.shape[2] % self.stride or z.shape[3] % self.stride:
             size, s = tuple(z.shape[2:]), self.stride
             raise ValueError(f"z: expected sides that are multiples of the stride {s}, got {size}")

@@ -2,7 +2,8 @@
 
 `names` lists them, `load` loads one, `card` tells how it was made and how well it does. `parse`
 reads a name: a `Spec` is what the name of a local network means, a `PhysicsSpec` that of a network
-with physics inside, a `VariantSpec` that of a local one with another field. `catalogue` lists the names that the zoo is meant to hold.
+with physics inside, a `VariantSpec` that of a local one with another field. `catalogue` lists the
+names that the zoo is meant to hold.
 """
 
 from .base import ModelSpec

@@ -16,7 +16,9 @@ from ..training import Problem, Settings
 
 
 class ModelSpec(ABC):
-    """What a model was trained for, told by its name; `Spec`, `PhysicsSpec` and `VariantSpec` are the kinds.
+    """What a model was trained for, told by its name.
+
+    The kinds are `Spec`, `PhysicsSpec` and `VariantSpec`.
 
     Attributes:
         FORM: of the names, for people.

@@ -3,8 +3,10 @@
 import pytest
 import torch
 from brute_force import pixels_of_patch
+from torch.nn import functional
 
 from lemmse.estimators import LEMMSE, LinearFilter
+from lemmse.fields import as_field
 from lemmse.operators import Blur, Identity, Mask, Tomography, materialise
 
 SIZE = (5, 6)
@@ -52,6 +54,57 @@ def test_filter_solves_the_normal_equations(name, sigma):
         pixels = pixels_of_patch(*divmod(n, SIZE[1]), (3, 3), tuple(images.shape[1:]))
         expected = weights[0] + z.flatten(1)[:, pixels] @ weights[1:]
         assert torch.allclose(found.flatten(2)[:, :, n], expected, atol=1e-9)
+
+
+FIELDS = {
+    "zeros": {"padding": "zeros", "patch_size": 3},
+    "reflect": {"padding": "reflect", "patch_size": 3},
+    "period 2, replicate": {"padding": "replicate", "period": 2, "patch_size": 3},
+    "blind, zeros": {
+        "padding": "zeros",
+        "field": torch.tensor([[1, 1, 1], [1, 0, 1], [1, 1, 1]]),
+    },
+}
+
+
+@pytest.mark.parametrize("task", ["denoising", "blur aware, colour", "inpainting aware"])
+@pytest.mark.parametrize("name", FIELDS)
+def test_filter_of_a_field_solves_its_normal_equations(name, task):
+    """Every phase by itself, with the rows of what is seen cut from the padded image."""
+    operator, kind, channels = CASES[task]
+    images = torch.rand(
+        7, channels, *SIZE, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    shape, sigma = tuple(images.shape[1:]), 0.3
+    field = as_field(**FIELDS[name])
+    pre = operator.preinverse(kind, shape, 0.01)
+    noise = materialise(pre.apply, shape)
+    mode = {"zeros": "constant"}.get(field.padding, field.padding)
+
+    def seen(t, n):
+        """Rows (B, d) of what is seen at a pixel, and which phase that is."""
+        row, column = divmod(n, SIZE[1])
+        window = functional.pad(t, (1, 1, 1, 1), mode=mode)[..., row : row + 3, column : column + 3]
+        phase = row % field.period, column % field.period
+        return (window * field.mask[phase]).flatten(1), phase
+
+    z = pre.apply(operator.A(images))
+    columns = noise.T.reshape(-1, *shape)  # B e for each unit vector e
+    y = operator.measure(images[:2], sigma, torch.Generator().manual_seed(1))
+    found = LinearFilter(images, operator, kind, **FIELDS[name])(y, sigma)
+    shown = pre.apply(y)
+    for phase in {seen(z, n)[1] for n in range(30)}:
+        mine = [n for n in range(30) if seen(z, n)[1] == phase]
+        v = torch.cat([seen(z, n)[0] for n in mine])
+        x = torch.cat([images.flatten(2)[:, :, n] for n in mine])
+        spread = sum(seen(columns, n)[0].T @ seen(columns, n)[0] for n in mine) / len(mine)
+        design = torch.cat([torch.ones(len(v), 1, dtype=v.dtype), v], 1)
+        gram = design.T @ design / len(v)
+        gram[1:, 1:] += sigma**2 * spread
+        weights = torch.linalg.lstsq(gram, design.T @ x / len(v), driver="gelsd").solution
+        for n in mine:
+            expected = weights[0] + seen(shown, n)[0] @ weights[1:]
+            assert torch.allclose(found.flatten(2)[:, :, n], expected, atol=1e-9)
 
 
 def test_one_pixel_is_the_affine_guess_of_denoising():

@@ -6,7 +6,7 @@ import torch
 from lemmse import zoo
 from lemmse.networks.physics import PhysicsNetwork
 from lemmse.training import Settings, train
-from lemmse.zoo import Spec
+from lemmse.zoo import Spec, VariantSpec
 
 SIDE = 16
 COLOUR = ("photos", "cifar10")
@@ -23,7 +23,7 @@ def images(spec):
 def kind(spec):
     """What specs share that train the same network, but for its number of unrolled layers."""
     channels = 3 if spec.dataset in COLOUR else 1
-    if isinstance(spec, Spec):
+    if isinstance(spec, Spec | VariantSpec):
         sizes = tuple(spec.arguments(channels).items())
         return (spec.architecture, *sizes)
     return spec.kind, spec.task
@@ -37,7 +37,8 @@ def trained(spec, precision):
     problem = spec.pose(images(spec))
     torch.manual_seed(0)
     network = spec.fresh(problem)
-    crop = 2 if isinstance(spec, Spec) else None
+    local = isinstance(spec, Spec | VariantSpec) and spec.settings.crop is not None
+    crop = 2 if local else None
     sigma = getattr(spec, "sigma", None)
     settings = Settings(4, 2, crop, records=4, precision=precision, sigma=sigma)
     before = {key: value.clone() for key, value in network.state_dict().items()}
