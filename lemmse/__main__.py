@@ -54,7 +54,7 @@ def parser() -> Parser:
 
     They are imported here, and torch with them: so an interruption of that is told in one line.
     """
-    from .commands import data, estimate, mark, models, reproduce, train
+    from .commands import data, estimate, explain, mark, models, reproduce, train
 
     top = Parser(
         prog="python -m lemmse",
@@ -62,6 +62,7 @@ def parser() -> Parser:
     )
     commands = top.add_subparsers(metavar="command", required=True)
     estimate.add(commands)
+    explain.add(commands)
     data.add(commands)
     models.add(commands)
     train.add(commands)

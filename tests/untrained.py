@@ -10,6 +10,6 @@ def save_untrained(names, folder):
     checksum = datasets.checksum(datasets.load("photos-grey", n=6))
     for name in names:
         torch.manual_seed(1)
-        spec = zoo.Spec.parse(name)
+        spec = zoo.parse(name)
         zoo.save(spec.network(1), spec, {"data": {"checksum": checksum}}, folder)
     return folder

@@ -1,5 +1,6 @@
-"""The directives {model-cards} and {physics-cards}: models of a data set, as a table, and a folded
-card for each. The first one shows local networks, the second one those that are given y.
+"""The directives {model-cards}, {variant-cards} and {physics-cards}: models of a data set, as a
+table, and a folded card for each. The first one shows local networks, the second one those of other
+fields, the third one those that are given y.
 
     ```{model-cards} photos-grey
     ```
@@ -12,6 +13,7 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 from lemmse import zoo
+from lemmse.experiments import record, variants
 from lemmse.experiments.comparison import SIGMAS
 
 
@@ -98,12 +100,34 @@ def results(card):
     return lines
 
 
+def variant_overview(cards, results, sigma="0.2"):
+    """All models of other fields: border and interior, against their own formula and the plain one.
+
+    Args:
+        cards: of the models.
+        results: of the experiment `variants`.
+        sigma: the noise level shown.
+    """
+    lines = [
+        row("model", "own, border", "plain, border", "own, interior", "plain, interior"),
+        row("---", *["--:"] * 4),
+    ]
+    for card in cards:
+        cell = results.get(card["name"], {}).get("mse", {}).get("test", {}).get(sigma)
+        values = ["-"] * 4
+        if cell is not None:
+            kinds = ("network_own", "network_plain")
+            pairs = [(part, kind) for part in variants.PARTS for kind in kinds]
+            values = [f"{variants.level(cell[part][kind]):.1f}" for part, kind in pairs]
+        lines.append(row(short(card), *values))
+    return lines
+
+
 def folded(card, table):
     """One card."""
     return [
         f":::{{dropdown}} {card['name']}",
         *making(card),
-        *compared(card),
         *table(card),
         ":::",
         "",
@@ -118,7 +142,7 @@ class ModelCards(SphinxDirective):
 
     def tables(self, cards):
         """The table of all, and what makes the table of one."""
-        return overview(cards), results
+        return overview(cards), lambda card: compared(card) + results(card)
 
     def run(self):
         """The nodes of the table and of the cards."""
@@ -142,11 +166,23 @@ class PhysicsCards(ModelCards):
 
     def tables(self, cards):
         """The table of all; one model has no table of its own."""
-        return physics_overview(cards), lambda card: []
+        return physics_overview(cards), compared
+
+
+class VariantCards(ModelCards):
+    """See the top of this file."""
+
+    kind = zoo.VariantSpec
+
+    def tables(self, cards):
+        """The table of all; one model has no table of its own."""
+        there = record.shipped(variants.NAME).exists()
+        return variant_overview(cards, variants.results() if there else {}), lambda card: []
 
 
 def setup(app):
     """Registers the directive."""
     app.add_directive("model-cards", ModelCards)
+    app.add_directive("variant-cards", VariantCards)
     app.add_directive("physics-cards", PhysicsCards)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

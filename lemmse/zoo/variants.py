@@ -141,7 +141,13 @@ class VariantSpec(ModelSpec):
             size: width and depth; None: those of the zoo.
         """
         skip = Skip.fit(problem.images, problem.clean(), problem.preinverse)
-        arguments = self.arguments(problem.images.shape[1]) | (size or {})
+        return self.network(problem.images.shape[1], skip, size)
+
+    def network(
+        self, channels: int, skip: Skip | None = None, size: dict[str, int] | None = None
+    ) -> LocalNetwork:
+        """A new network of this architecture and variant, with random weights."""
+        arguments = self.arguments(channels) | (size or {})
         return ARCHITECTURES[self.architecture](skip=skip, **arguments)
 
     def field(self, image_shape: tuple[int, int, int]) -> Field:
@@ -157,9 +163,7 @@ class VariantSpec(ModelSpec):
             >>> VariantSpec("photos-grey", "denoising", "zeros").field((1, 12, 12)).padding
             'zeros'
         """
-        network = ARCHITECTURES[self.architecture](
-            **self.arguments(image_shape[0]) | {"width": 4}
-        ).eval()
+        network = self.network(image_shape[0], size={"width": 4}).eval()
         measured = field_of(network, image_shape, sigma=0.3)
         if measured.field is None:
             raise ValueError(f"image_shape: {measured}")

@@ -23,13 +23,19 @@ from lemmse.experiments import (
     ladder,
     scale,
     tomography,
+    variants,
     whose,
 )
 from lemmse.training import Settings
 from lemmse.zoo import Spec
 
 NAMES = [f"photos-grey/denoising/{kind}-p3-n6" for kind in ("patchmlp", "resnet", "unet")]
-TRAINED = [NAMES[2], *(f"photos-grey/blur/{kind}-k1" for kind in ("lista", "ista", "proximal"))]
+VARIANT = "photos-grey/denoising/patchmlp-p3-blind-n6"
+TRAINED = [
+    VARIANT,
+    NAMES[2],
+    *(f"photos-grey/blur/{kind}-k1" for kind in ("lista", "ista", "proximal")),
+]
 SMALL = {
     dip_image: {"TRAINING": 12, "PHOTOS": (0, 1), "ITERATIONS": 3, "RECORD": 1},
     dip_step: {"RUNS": 2, "SIZES": (2,), "WIDTHS": (20,), "STEPS": (0.5, 500.0), "ITERATIONS": 20},
@@ -61,6 +67,7 @@ ON_MODELS = {
     comparison: {"images": 1},
     density: {"images": 1, "on": ("photos-grey",), "sigmas": (0.2,)},
     scale: {},
+    variants: {"models": (VARIANT,)},
 }
 """Experiments on models of a folder, and their options."""
 
@@ -89,8 +96,8 @@ def same(mine, theirs):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Three untrained models of one problem."""
-    return save_untrained(NAMES, tmp_path_factory.mktemp("zoo"))
+    """Three untrained models of one problem, and one of another field."""
+    return save_untrained([*NAMES, VARIANT], tmp_path_factory.mktemp("zoo"))
 
 
 def test_every_experiment_is_tried():
@@ -101,6 +108,9 @@ def test_every_experiment_is_tried():
 def _few_pixels(monkeypatch):
     monkeypatch.setattr(scale, "IMAGES", 8)
     monkeypatch.setattr(scale, "PIXELS", 3)
+    monkeypatch.setattr(variants, "IMAGES", 8)
+    monkeypatch.setattr(variants, "PIXELS", 3)
+    monkeypatch.setattr(variants, "SIGMAS", (0.2,))
 
 
 @pytest.mark.parametrize("experiment", SMALL, ids=[module.NAME for module in SMALL])
@@ -119,7 +129,7 @@ def test_experiments_of_dip_and_physics(experiment, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("experiment", ON_MODELS, ids=[module.NAME for module in ON_MODELS])
 def test_experiments_on_models(experiment, folder, tmp_path):
-    options = ON_MODELS[experiment] | {"models": tuple(NAMES), "folder": folder}
+    options = {"models": tuple(NAMES), "folder": folder} | ON_MODELS[experiment]
     expected = experiment.run(tmp_path / "cpu.json", True, **options)
     with pretend.accelerator() as device:
         found = experiment.run(tmp_path / "shadow.json", True, device, **options)
