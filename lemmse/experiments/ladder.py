@@ -15,11 +15,10 @@ from pathlib import Path
 
 import torch
 
-from ..estimators import LEMMSE
 from ..training import Settings, train
 from ..zoo import SIZES, WIDE, Spec
 from . import comparison, record, scale
-from .comparison import SPLITS
+from .comparison import SPLITS, Place
 from .record import Bar, run_cells, silent
 
 NAME = "ladder"
@@ -49,14 +48,16 @@ QUICK = ("denoising | narrow | 2000",)
 
 
 def cells() -> list[str]:
-    """Problem, width and steps of every cell, short trainings first."""
+    """Problem, width and steps of every cell: problem by problem, the longest trainings last."""
     rungs = [
-        (steps, name, width)
+        (name, width, steps)
         for name in PROBLEMS
         for width, (_, lengths) in WIDTHS.items()
         for steps in lengths
     ]
-    return [f"{name} | {width} | {steps}" for steps, name, width in sorted(rungs)]
+    longest = max(steps for _, _, steps in rungs)
+    in_order = sorted(rungs, key=lambda rung: rung[2] == longest)
+    return [f"{name} | {width} | {steps}" for name, width, steps in in_order]
 
 
 def settings() -> dict:
@@ -101,23 +102,33 @@ def run(
         ValueError: a file of other settings.
     """
     file = record.Record(NAME, out, settings())
-    formulas = lru_cache(maxsize=1)(lambda name: comparison.formula(PROBLEMS[name], device))
+    # Measured once for all networks of a problem: LE-MMSE takes longer than a short training.
+    samples = lru_cache(maxsize=1)(lambda name: samples_of(PROBLEMS[name], device))
 
     def rung(cell: str, device: torch.device | str) -> dict:
         name, width, steps = cell.split(" | ")
         checkpoint = file.path.with_name(f"{NAME}-{width}-{steps}-{list(PROBLEMS).index(name)}.pt")
-        found = compute(name, width, int(steps), formulas(name), checkpoint, device)
+        found = compute(name, width, int(steps), samples(name), checkpoint, device)
         checkpoint.unlink()
         return found
 
     return run_cells(file, QUICK if quick else cells(), rung, device, bar)
 
 
+def samples_of(spec: Spec, device: torch.device | str = "cpu") -> dict[Place, scale.Sample]:
+    """The images, pixels and estimates at which the networks of a problem are measured."""
+    formula = comparison.formula(spec, device)
+    return {
+        (split, sigma): scale.Sample(spec, formula, split, sigma, device)
+        for split, sigma in product(SPLITS, SIGMAS)
+    }
+
+
 def compute(
     name: str,
     width: str,
     steps: int,
-    formula: LEMMSE,
+    samples: dict[Place, scale.Sample],
     checkpoint: Path,
     device: torch.device | str = "cpu",
 ) -> dict:
@@ -126,7 +137,7 @@ def compute(
     Args:
         name, width: keys of `PROBLEMS` and `WIDTHS`.
         steps: how long to train.
-        formula: LE-MMSE of the problem.
+        samples: what to measure, see `samples_of`.
         checkpoint: the file from which the training goes on if it exists.
         device: where to compute.
 
@@ -143,7 +154,6 @@ def compute(
     history = train(network, problem, length, None, checkpoint, resume=True, progress=False)
     network.eval()
     found = {split: {} for split in SPLITS}
-    for split, sigma in product(SPLITS, SIGMAS):
-        sample = scale.Sample(spec, formula, split, sigma, device)
+    for (split, sigma), sample in samples.items():
         found[split][str(sigma)] = sample.of_network(network) | sample.of_formula()
     return {"loss": [round(value, 4) for value in history.column("loss")], "psnr": found}

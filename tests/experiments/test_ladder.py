@@ -40,29 +40,31 @@ def test_rungs_are_trainings_of_their_own(small, tmp_path):
 
 def test_an_interrupted_training_goes_on(small, tmp_path, monkeypatch):
     whole = ladder.run(tmp_path / "whole.json", quick=True)["denoising | narrow | 2"]
-    real = scale.picked
+    real = scale.nearness
 
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(scale, "picked", interrupt)
+    monkeypatch.setattr(scale, "nearness", interrupt)
     out = tmp_path / "killed.json"
     with pytest.raises(KeyboardInterrupt):
         ladder.run(out, quick=True)
     checkpoint = tmp_path / "ladder-narrow-2-0.pt"
     assert torch.load(checkpoint, weights_only=True)["step"] == 2
-    monkeypatch.setattr(scale, "picked", real)
+    monkeypatch.setattr(scale, "nearness", real)
     assert ladder.run(out, quick=True)["denoising | narrow | 2"]["psnr"] == whole["psnr"]
 
 
 def test_it_measures_at_the_pixels_of_the_scale(small, tmp_path):
     spec = ladder.PROBLEMS["denoising"]
-    formula = comparison.formula(spec)
-    checkpoint = tmp_path / "c.pt"
-    found = ladder.compute("denoising", "narrow", 2, formula, checkpoint)
+    samples = ladder.samples_of(spec)
+    found = ladder.compute("denoising", "narrow", 2, samples, tmp_path / "c.pt")
     truth, y = comparison.measurement(spec, "test", 0.5, 8)
     pixels = scale.sampled_pixels("test", 0.5, (32, 32))[0]
-    a, b = (t[:, :, pixels[:, 0], pixels[:, 1]][..., None] for t in (formula(y, 0.5), truth))
+    a, b = (
+        t[:, :, pixels[:, 0], pixels[:, 1]][..., None]
+        for t in (comparison.formula(spec)(y, 0.5), truth)
+    )
     cell = found["psnr"]["test"]["0.5"]
     assert cell["formula_truth"] == pytest.approx(psnr(a, b).tolist(), abs=2e-3)
 
@@ -70,4 +72,5 @@ def test_it_measures_at_the_pixels_of_the_scale(small, tmp_path):
 def test_the_six_cells_have_five_rungs_each():
     assert len(ladder.cells()) == len(set(ladder.cells())) == 6 * 5
     steps = [int(cell.split(" | ")[2]) for cell in ladder.cells()]
-    assert steps == sorted(steps)
+    assert steps[-6:] == [max(steps)] * 6  # the longest last, the others problem by problem
+    assert [cell.split(" | ")[0] for cell in ladder.cells()[:24:4]] == list(ladder.PROBLEMS)
