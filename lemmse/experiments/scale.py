@@ -7,10 +7,14 @@ are no network: what they reach shows what an agreement is worth.
 - ``affine``: the affine guess of a pixel from itself (`estimators.LinearFilter`, P = 1).
 - ``linear``: the best affine function of the P x P patch.
 - ``other``: LE-MMSE of as many other images of the same data set, where there are so many.
+
+Where networks were trained with and without the physics, ``crossed`` is LE-MMSE of the same images
+for the other of the two: a network that computes its own formula is nearer to that one.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -53,8 +57,12 @@ KINDS = (
     "affine_formula",
     "linear_formula",
     "other_formula",
+    "network_crossed",
+    "crossed_formula",
 )
 """Who is compared with whom of network, LE-MMSE of its training images, truth and baselines."""
+
+PARTNER = {"agnostic": "aware", "aware": "agnostic"}
 
 QUICK = {
     "models": ("fashion-mnist/denoising/patchmlp-p5-n10000",),
@@ -129,11 +137,19 @@ class Compared(Loaded):
     """Networks, formulas and baselines; see `comparison.Loaded`.
 
     Attributes:
-        other, linear, affine: from `Spec.problem`, as ``formula``.
+        sample: from `Spec.problem`, split and sigma. All are kept: agnostic and aware networks
+            need the same ones.
+        other, linear, affine: from `Spec.problem`, as ``formula``, of which two are kept.
     """
 
     def __init__(self, folder: Path | None, device: torch.device | str):
         super().__init__(folder, device)
+        self.formula = lru_cache(maxsize=2)(self.formula.__wrapped__)
+        self.sample = lru_cache(maxsize=None)(
+            lambda shared, split, sigma: Sample(
+                Spec(*shared), self.formula(shared), split, sigma, device
+            )
+        )
         self.other = lru_cache(maxsize=1)(lambda shared: other_formula(Spec(*shared), device))
         self.linear = lru_cache(maxsize=1)(
             lambda shared: linear(Spec(*shared), Spec(*shared).patch_size, device)
@@ -152,6 +168,20 @@ def other_formula(spec: Spec, device: torch.device | str = "cpu") -> LEMMSE | No
         return None
     images = datasets.load(spec.dataset, "train", 2 * spec.images)[spec.images :].to(device)
     return comparison.estimator(spec, images)
+
+
+def crossed(spec: Spec) -> Spec | None:
+    """The same problem with the physics that the networks are not told, or are told.
+
+    Example:
+        >>> crossed(Spec("photos", "blur", "aware")).physics
+        'agnostic'
+        >>> crossed(Spec("photos", "denoising")) is None
+        True
+    """
+    if spec.task == "denoising" or spec.physics not in PARTNER:
+        return None
+    return replace(spec, physics=PARTNER[spec.physics])
 
 
 def linear(spec: Spec, patch_size: int, device: torch.device | str = "cpu") -> LinearFilter:
@@ -226,13 +256,24 @@ class Sample:
         groups = zip(self._y.split(TOGETHER), self._pixels, strict=True)
         return torch.cat([formula.at(part, self._sigma, where) for part, where in groups])
 
-    def of_network(self, network: nn.Module) -> dict[str, list[float]]:
-        """How near a network is to the formula and to the truth, in dB, one number an image."""
+    def of_network(
+        self, network: nn.Module, crossed: Tensor | None = None
+    ) -> dict[str, list[float]]:
+        """How near a network is to the formula and to the truth, in dB, one number an image.
+
+        Args:
+            network: the network.
+            crossed: what LE-MMSE for the other physics makes of the same measurement; it is
+                compared with that, too.
+        """
         output = picked(answer(network, self._spec, self._y, self._sigma), self._pixels)
-        return {
+        found = {
             "network_formula": nearness(output, self.estimate),
             "network_truth": nearness(output, self.goal),
         }
+        if crossed is not None:
+            found["network_crossed"] = nearness(output, crossed)
+        return found
 
     def of_formula(self) -> dict[str, list[float]]:
         """How near the formula is to the truth."""
@@ -251,7 +292,7 @@ def _cell(spec: Spec, place: Place, models: list[str], loaded: Compared) -> Cell
         return comparison.unmeasured(results, place, models, loaded, IMAGES)
 
     def compute(results: dict) -> dict:
-        sample = Sample(spec, loaded.formula(spec.problem), split, sigma, loaded.device)
+        sample = loaded.sample(spec.problem, split, sigma)
         shared = sample.of_formula() | {
             "affine_formula": sample.to_formula(loaded.affine(spec.problem)),
             "linear_formula": sample.to_formula(loaded.linear(spec.problem)),
@@ -259,9 +300,13 @@ def _cell(spec: Spec, place: Place, models: list[str], loaded: Compared) -> Cell
         other = loaded.other(spec.problem)
         if other is not None:
             shared["other_formula"] = nearness(sample.estimated(other), sample.estimate)
+        partner, across = crossed(spec), None
+        if partner is not None:
+            across = loaded.sample(partner.problem, split, sigma).estimate
+            shared["crossed_formula"] = nearness(across, sample.estimate)
         part = {}
         for name in left(results):
-            found = sample.of_network(loaded.network(name)) | shared
+            found = sample.of_network(loaded.network(name), across) | shared
             part[name] = comparison.origin(name, loaded, IMAGES) | {
                 "pixels": PIXELS,
                 "psnr": {split: {str(sigma): found}},

@@ -56,6 +56,7 @@ def test_every_number_by_other_means(folder, tmp_path, fewer):
         "other": LEMMSE(images[8:], blur, patch_size=3, **aware)(y, 0.2),
         "linear": LinearFilter(images[:8], blur, patch_size=3, **aware)(y, 0.2),
         "affine": LinearFilter(images[:8], blur, patch_size=1, **aware)(y, 0.2),
+        "crossed": LEMMSE(images[:8], blur, patch_size=3)(y, 0.2),
         "truth": truth,
     }
     pixels = scale.sampled_pixels("test", 0.2, (32, 32))
@@ -100,6 +101,12 @@ def test_no_others_where_the_data_set_is_too_small():
     expected = LEMMSE(datasets.load("photos-grey", n=10)[5:], patch_size=3)
     y = datasets.load("photos-grey", "test", 1)
     assert torch.equal(others(y, 0.3), expected(y, 0.3))
+
+
+def test_no_other_physics_for_denoising_and_the_exact_inverse():
+    assert scale.crossed(Spec("photos-grey", "blur", "pinv")) is None
+    aware = Spec("cifar10", "inpainting", "aware", 7, 10_000, "unet")
+    assert scale.crossed(aware) == Spec("cifar10", "inpainting", "agnostic", 7, 10_000, "unet")
 
 
 def test_small_models_belong_to_the_other_comparison():
