@@ -1,6 +1,7 @@
-"""The directives {model-cards}, {variant-cards} and {physics-cards}: models of a data set, as a
-table, and a folded card for each. The first one shows local networks, the second one those of other
-fields, the third one those that are given y.
+"""The directives {model-overview}: all local networks in one table; and {model-cards},
+{variant-cards} and {physics-cards}: models of a data set, as a table, and a folded card for each.
+{model-cards} shows local networks, {variant-cards} those of other fields, {physics-cards} those
+that are given y.
 
     ```{model-cards} photos-grey
     ```
@@ -27,6 +28,31 @@ def psnr(card, kind, split, sigmas=SIGMAS):
 def row(*cells):
     """One line of a Markdown table."""
     return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def worst(card):
+    """The least PSNR(network, LE-MMSE) on test images from sigma = 0.1 on, or a dash."""
+    values = psnr(card, "network_formula", "test", [sigma for sigma in SIGMAS if sigma >= 0.1])
+    return "-" if "-" in values else min(values, key=float)
+
+
+def by_problem(cards):
+    """One line a problem, one column an architecture."""
+    lines = [
+        row("data set", "task", "B", "P", "N", *zoo.ARCHITECTURES),
+        row("---", "---", "---", "--:", "--:", *["--:"] * len(zoo.ARCHITECTURES)),
+    ]
+    problems = {}
+    for card in cards:
+        spec = zoo.Spec.parse(card["name"])
+        problems.setdefault(spec.problem, {})[spec.architecture] = worst(card)
+    for problem, found in sorted(problems.items()):
+        spec = zoo.Spec(*problem)
+        page = f"[{spec.dataset}](models/{spec.dataset}.md)"
+        cells = [found.get(name, "-") for name in zoo.ARCHITECTURES]
+        physics = "" if spec.task == "denoising" else spec.physics
+        lines.append(row(page, spec.task, physics, spec.patch_size, f"{spec.images:,}", *cells))
+    return lines
 
 
 def overview(cards):
@@ -134,6 +160,21 @@ def folded(card, table):
     ]
 
 
+def parsed(directive, lines):
+    """The nodes of Markdown lines."""
+    container = nodes.container()
+    directive.state.nested_parse(StringList(lines, source="model cards"), 0, container)
+    return container.children
+
+
+class ModelOverview(SphinxDirective):
+    """See the top of this file."""
+
+    def run(self):
+        """The nodes of the table."""
+        return parsed(self, by_problem([zoo.card(name) for name in zoo.names(kind=zoo.Spec)]))
+
+
 class ModelCards(SphinxDirective):
     """See the top of this file."""
 
@@ -154,9 +195,7 @@ class ModelCards(SphinxDirective):
             lines = [*table, ""]
             for card in cards:
                 lines += folded(card, table_of_one)
-        container = nodes.container()
-        self.state.nested_parse(StringList(lines, source="model cards"), 0, container)
-        return container.children
+        return parsed(self, lines)
 
 
 class PhysicsCards(ModelCards):
@@ -182,6 +221,7 @@ class VariantCards(ModelCards):
 
 def setup(app):
     """Registers the directive."""
+    app.add_directive("model-overview", ModelOverview)
     app.add_directive("model-cards", ModelCards)
     app.add_directive("variant-cards", VariantCards)
     app.add_directive("physics-cards", PhysicsCards)

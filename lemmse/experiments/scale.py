@@ -33,7 +33,7 @@ from .record import Bar, Cell, silent
 
 NAME = "scale"
 TITLE = "networks of 10,000 images against LE-MMSE and three baselines, at random pixels"
-CHAPTERS = "16"
+CHAPTERS = "13, 14"
 COST = "10 minutes a problem"
 OPTIONS = ("models", "folder")
 
