@@ -53,7 +53,6 @@ TOO_SMALL = {
     "06-locality": ["x = images[:500]"],
     "12-training": ['"training-parameters", sum('],  # the loss after 200 steps
     "07-le-mmse": ["few, strong = images[:60]"],
-    "13-comparison": ["sigma, count = 0.1, 4"],  # a formula made of images 1,000 to 2,000
     # Learns from images 60 and on, and the tables of what that gives.
     "17-mri": [
         "mean = images.mean().expand(1, 1, *SIZE)",
@@ -84,7 +83,6 @@ COSTLY = {
         'photographs = {"training": images[:2]',
     ],
     "12-training": ["outputs, repeats, at = 1024"],
-    "13-comparison": ["def on_black(x)"],
     "17-mri": ["few, truth = images[:40], images[:4]", "widths = [1, 3, 5, 7]"],
     "30-open-problems": ["levels = [0.03, 0.06", "stds = [0.4", "def blurred_edge(x)"],
 }
