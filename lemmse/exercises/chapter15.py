@@ -1,4 +1,4 @@
-"""Exercises of chapter 15: density decides."""
+"""Exercises of chapter 15: rare patches."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Density decides: how far networks are from the formula, against how rare a patch is.
+"""How far networks are from the formula, against how rare a patch is.
 
 A model is measured on test images of any data set `on`, also one that it was not trained on. Images
 of another size are fitted to the size of its training images: see `fitted`.
