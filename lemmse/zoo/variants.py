@@ -115,12 +115,12 @@ class VariantSpec(ModelSpec):
 
     @property
     def preinverse(self) -> None:
-        """The pre-inverse, as the estimators take it: B = I."""
+        """None, B = I, as the estimators take it."""
         return None
 
     @property
     def settings(self) -> Settings:
-        """How such a network is trained: on crops, where it sees no border."""
+        """How such a network is trained, on crops where it sees no border."""
         if "padding" in VARIANTS[self.variant][1]:
             return Settings(batch=16, crop=None, learning_rate=3e-3, seed=self.seed)
         return Settings(batch=128, crop=4, learning_rate=3e-3, seed=self.seed)
