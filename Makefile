@@ -19,7 +19,7 @@ help:
 	@echo "make book        execute what changed, build the pages, print where they are"
 	@echo "make book CHAPTERS=\"7 10\"   the same, but execute these chapters only"
 	@echo "make site        the pages in _build/site, for any web server"
-	@echo "make pdf         the book as one PDF (needs Chromium)"
+	@echo "make pdf         the book as one PDF (needs Chromium); with CHAPTERS=\"7 10\" these only"
 	@echo "make wheel       the package with its trained networks as one file"
 	@echo "make test        everything that must hold before a change is handed in"
 	@echo "make lab         open the chapters in Jupyter Lab (copies in _build/lab, yours to change)"
@@ -41,7 +41,7 @@ site: environment
 	$(BIN)/python book/scripts/make_site.py
 
 pdf: environment
-	$(BIN)/python book/scripts/make_pdf.py
+	$(BIN)/python book/scripts/make_pdf.py $(CHAPTERS)
 
 wheel: environment
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEELS) .

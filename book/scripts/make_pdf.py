@@ -1,44 +1,62 @@
 """Print the built book as one PDF, _build/lemmse.pdf, with headless Chromium.
 
-    python book/scripts/make_pdf.py
+    python book/scripts/make_pdf.py            the whole book
+    python book/scripts/make_pdf.py 7 10       these chapters only, in _build/lemmse-7-10.pdf
 
-The pages are joined into one, in the order of the table of contents; the solutions of the
-exercises move to the end. `book/_static/lemmse.css` holds the print style, which also serves a
-single chapter from the browser.
+Each chapter is printed by itself and kept in _build/pdf: when the run is stopped, or the book
+changes, only what is missing is printed at the next call. The solutions of the exercises move to
+the end. `book/_static/lemmse.css` holds the print style, which also serves a single chapter from
+the browser.
 """
 
+import argparse
 import base64
-import posixpath
+import hashlib
+import re
 import sys
+import time
+from pathlib import Path
 
 import yaml
-from bs4 import BeautifulSoup
+from pypdf import PdfReader
 
+import paper_pages
 from browser import MISSING, browser, programs, serve
 from build_book import BUILD, INDEX, ROOT, unready
-from contents import all_pages, part_pages, read_toc
+from contents import all_pages, read_toc
+from execute_notebooks import chapter, in_words
+from join_pdf import join
+from lemmse.files import replaced
 from sync_notebooks import notebook_paths
 
 PDF = BUILD / "lemmse.pdf"
 PAGES = INDEX.parent
-JOINED = "book-on-paper.html"
-# References to look things up in: thousands of lines that nobody reads on paper.
-ONLINE_ONLY = ("book/api", "book/models")
-INTERACTIVE = "On the page of this chapter, controls choose what this figure shows."
-GONE = "script, style, .headerlink, .copybtn, details.above-input, .controls, .live"
+PRINTED = BUILD / "pdf"
+PREFIX = f"../{PAGES.name}/"  # from the documents to the pages
 PAPER = {  # inches: A4
     "paperWidth": 8.27,
     "paperHeight": 11.69,
-    "marginTop": 0.7,
+    "marginTop": 0.8,
     "marginBottom": 0.8,
     "marginLeft": 0.8,
     "marginRight": 0.8,
 }
+# References to look things up in: thousands of lines that nobody reads on paper.
+ONLINE_ONLY = ("book/api", "book/models")
+COLUMN = 640  # pixels between the margins
 PLAIN = "font: 8pt sans-serif; width: 100%; text-align: center; color: #333"
+OPTIONS = PAPER | {
+    "printBackground": True,
+    "displayHeaderFooter": True,
+    "headerTemplate": f'<div style="{PLAIN}"><span class="title"></span></div>',
+    "footerTemplate": "<span></span>",  # join_pdf numbers the pages
+    "generateTaggedPDF": False,  # joined PDFs could not share the structure anyway
+    # In pieces: the connection to the browser breaks over a large message.
+    "transferMode": "ReturnAsStream",
+}
 TYPESET = """
 const done = arguments[0];
 const images = [...document.images].map(image => new Promise(loaded => {
-  image.loading = "eager";
   if (image.complete) loaded();
   image.onload = image.onerror = loaded;
 }));
@@ -48,132 +66,28 @@ const fit = () => document.querySelectorAll("mjx-container[display]").forEach(fo
   const room = formula.parentElement.clientWidth;
   if (width > room) formula.style.fontSize = `${90 * room / width}%`;
 });
-MathJax.startup.promise.then(() => Promise.all(images)).then(fit).then(() => done(true));
+const wide = () => [...document.querySelectorAll("main *")]
+  .filter(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+  .slice(0, 3).map(e => e.outerHTML.slice(0, 80));
+MathJax.startup.promise.then(() => Promise.all(images)).then(fit).then(() => done(wide()));
 """
 
 
-def read(name):
-    """The built page of that name."""
-    return BeautifulSoup((PAGES / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
+def say(text):
+    """Print a line at once, into a file as well."""
+    print(text, flush=True)
 
 
-def slug(name):
-    """What the ids of a page start with in the joined one."""
-    return name.replace("/", "-")
+def open_page(driver, address):
+    """Open a page and typeset its formulas; what is wider than the paper all the same."""
+    driver.get(address)
+    return driver.execute_async_script(TYPESET)
 
 
-def paper_article(page, name, names):
-    """The text of a page as it stands on paper, and its solutions apart."""
-    article = page.select_one("article.bd-article")
-    for tag in article.select(GONE):
-        tag.decompose()
-    for explorer in article.select("figure.lemmse-explorer"):
-        unfold(explorer)
-    for cell in article.select("div.cell"):  # only folded code was in it
-        if not cell.get_text(strip=True) and not cell.find(["img", "svg", "table"]):
-            cell.decompose()
-    for details in article.select("details"):
-        details["open"] = ""
-    for tag in article.find_all(id=True):
-        tag["id"] = f"{slug(name)}--{tag['id']}"
-    for link in article.find_all("a", href=True):
-        redirect(link, name, names)
-    for image in article.find_all("img", src=True):
-        image["src"] = here(name, image["src"])
-    article["id"] = slug(name)
-    return article, [solution.extract() for solution in article.select(".solution")]
-
-
-def unfold(explorer):
-    """An explorer on paper: its first picture, which also those without JavaScript would see."""
-    for hidden in explorer.find_all(hidden=True):
-        hidden.decompose()
-    for tag in explorer.select("noscript"):
-        still = tag.find("img")
-        if still:
-            tag.insert_before(still.extract())
-        tag.decompose()
-    note = BeautifulSoup(f"<p><em>{INTERACTIVE}</em></p>", "html.parser")
-    explorer.append(note)
-
-
-def here(name, address):
-    """An address on a page, as seen from the folder of the pages."""
-    return posixpath.normpath(posixpath.join(posixpath.dirname(name), address))
-
-
-def redirect(link, name, names):
-    """Let a link lead into the joined page; where that is impossible it becomes plain text."""
-    path, _, anchor = link["href"].partition("#")
-    if "://" in path or path.startswith("mailto:"):
-        return
-    target = here(name, path).removesuffix(".html") if path else name
-    if target in names:
-        link["href"] = f"#{slug(target)}" + (f"--{anchor}" if anchor else "")
-    else:
-        link.unwrap()
-
-
-def contents(toc, titles):
-    """The table of contents."""
-    lines = ["<nav class='paper-contents'><h2>Contents</h2>"]
-    for part in toc["parts"]:
-        entries = [name for name in part_pages(part) if name in titles]
-        lines.append(f"<p><strong>{part['caption']}</strong></p><ul>")
-        lines += [f"<li><a href='#{slug(name)}'>{titles[name]}</a></li>" for name in entries]
-        lines.append("</ul>")
-    return "\n".join([*lines, "<ul><li><a href='#solutions'>Solutions</a></li></ul></nav>"])
-
-
-def join(toc, config):
-    """The joined page, as HTML."""
-    names = [name for name in all_pages(toc) if not name.startswith(ONLINE_ONLY)]
-    articles, solutions, titles = [], [], {}
-    for name in names:
-        page = read(name)
-        article, solved = paper_article(page, name, names)
-        titles[name] = article.find("h1").get_text().strip()
-        articles.append(str(article))
-        if solved:
-            solutions.append(f"<h2>{titles[name]}</h2>")
-            solutions += map(str, solved)
-    head = read(toc["root"]).head
-    for link in head.select("link[href], script[src]"):
-        attribute = "href" if link.name == "link" else "src"
-        link[attribute] = here(toc["root"], link[attribute])
-    for tag in head.select("link[rel=prev], link[rel=next], script[src*=lemmse], title"):
-        tag.decompose()
-    title = f"<h1>{config['title']}</h1><p>{config['author']}, {config['copyright']}</p>"
-    return (
-        f'<!DOCTYPE html><html lang="en" data-theme="light"><head>{head.decode_contents()}'
-        f"<title>{config['title']}</title></head><body class='on-paper'>"
-        f"<header class='paper-title'>{title}</header>{contents(toc, titles)}"
-        f"<main>{''.join(articles)}<article class='bd-article' id='solutions'>"
-        f"<h1>Solutions</h1>{''.join(solutions)}</article></main></body></html>"
-    )
-
-
-def print_pdf(address):
-    """The bytes of the PDF of a page whose formulas are typeset."""
-    with browser(width=794, height=1123) as driver:
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-        driver.set_page_load_timeout(1800)
-        driver.set_script_timeout(1800)
-        driver.command_executor.client_config.timeout = 1800
-        driver.get(address)
-        driver.execute_async_script(TYPESET)
-        options = PAPER | {
-            "printBackground": True,
-            "displayHeaderFooter": True,
-            "headerTemplate": "<span></span>",
-            "footerTemplate": f'<div style="{PLAIN}"><span class="pageNumber"></span></div>',
-            "generateDocumentOutline": True,
-            "generateTaggedPDF": True,
-        }
-        # In pieces: the connection to the browser breaks over a message of the whole book.
-        options["transferMode"] = "ReturnAsStream"
-        stream = driver.execute_cdp_cmd("Page.printToPDF", options)["stream"]
-        return b"".join(pieces(driver, stream))
+def print_pdf(driver):
+    """The bytes of the PDF of the page that is open."""
+    stream = driver.execute_cdp_cmd("Page.printToPDF", OPTIONS)["stream"]
+    return b"".join(pieces(driver, stream))
 
 
 def pieces(driver, stream):
@@ -184,24 +98,104 @@ def pieces(driver, stream):
         yield base64.b64decode(piece["data"]) if piece["base64Encoded"] else piece["data"].encode()
 
 
+def fingerprint(html):
+    """Everything that the print of a document depends on, as one hash."""
+    digest = hashlib.sha256(repr((OPTIONS, TYPESET)).encode() + html.encode())
+    for address in sorted(set(re.findall(r'(?:src|href)="(\.\./[^"?]+)', html))):
+        digest.update((PRINTED / address).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def print_all(files, tell=say):
+    """Print the files, name -> HTML, that are not printed yet; name -> the PDF of each."""
+    pdfs = {name: PRINTED / f"{name}.{fingerprint(html)}.pdf" for name, html in files.items()}
+    missing = [name for name in files if not pdfs[name].exists()]
+    if missing:
+        tell(f"{len(missing)} of {len(files)} documents to print")
+        print_files({name: files[name] for name in missing}, pdfs, tell)
+    return pdfs
+
+
+def print_files(files, pdfs, tell):
+    """Print files, name -> HTML, into `pdfs`; say after each how far it is."""
+    start = time.monotonic()
+    with serve(BUILD) as address, browser(width=COLUMN, height=905) as driver:
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        for done, (name, html) in enumerate(files.items(), start=1):
+            began = time.monotonic()
+            page = pdfs[name].with_suffix(".html")
+            page.write_text(html, encoding="utf-8")
+            wide = open_page(driver, f"{address}{PRINTED.name}/{page.name}")
+            with replaced(pdfs[name]) as draft:
+                draft.write_bytes(print_pdf(driver))
+            for old in {page, *PRINTED.glob(f"{name}.*.pdf")} - {pdfs[name]}:  # earlier prints
+                old.unlink()
+            now = time.monotonic()
+            left = (now - start) / done * (len(files) - done)
+            more = f", about {in_words(left)} left" if done < len(files) else ""
+            tell(f"{now - began:7.1f} s  {name:45} {done} of {len(files)}{more}")
+            if wide:
+                tell(f"          wider than the paper: {wide}")
+
+
+def write_book(names, toc, config, path, tell=say):
+    """Write the PDF of the pages of these names.
+
+    Returns:
+        The number of pages and the ids that links look for in vain.
+    """
+    PRINTED.mkdir(exist_ok=True)
+    head = paper_pages.head_of(paper_pages.read(PAGES, toc["root"]), toc["root"], PREFIX)
+    made = paper_pages.documents(PAGES, names)
+    wanted = paper_pages.wanted_ids(made)
+    files = {one.name: paper_pages.as_html(one, head, PREFIX, wanted) for one in made}
+    pdfs = print_all(files, tell)
+
+    def printed_front(pages_of):
+        one = paper_pages.front(toc, config, made, pages_of)
+        html = paper_pages.as_html(one, head, PREFIX, wanted)
+        return one, print_all({one.name: html}, lambda _: None)[one.name]
+
+    # The contents take the same room whatever the numbers: printed first for their length.
+    page, pages_of = 1 + length(printed_front({})[1]), {}
+    for one in made:
+        pages_of[one.name] = page
+        page += length(pdfs[one.name])
+    front, front_pdf = printed_front(pages_of)
+    tell("joining the chapters")
+    every = [(front, front_pdf), *((one, pdfs[one.name]) for one in made)]
+    return join(every, path, config["title"], config["author"])
+
+
+def length(pdf):
+    """The number of pages of a PDF."""
+    return len(PdfReader(pdf).pages)
+
+
 def main():
     """Write the PDF."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("chapters", nargs="*", type=chapter, help="numbers or paths; default: all")
+    chapters = parser.parse_args().chapters
     if programs() is None:
         print(MISSING, file=sys.stderr)
         return 1
-    if not INDEX.exists() or unready(notebook_paths()):
+    if not INDEX.exists() or unready(chapters or notebook_paths()):
         print("the pages are not ready: run `make book` first", file=sys.stderr)
         return 1
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    joined = PAGES / JOINED
-    joined.write_text(join(read_toc(), config), encoding="utf-8")
-    print("printing the book, which takes some minutes", flush=True)
+    toc, config = read_toc(), yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    names, path = [name for name in all_pages(toc) if not name.startswith(ONLINE_ONLY)], PDF
+    if chapters:
+        names = [p.relative_to(ROOT).with_suffix("").as_posix() for p in sorted(chapters)]
+        path = BUILD / f"lemmse-{'-'.join(str(int(Path(name).name[:2])) for name in names)}.pdf"
     try:
-        with serve(PAGES) as address:
-            PDF.write_bytes(print_pdf(address + JOINED))
-    finally:
-        joined.unlink()
-    print(f"The PDF: {PDF.as_uri()}, {PDF.stat().st_size / 1e6:.1f} MB")
+        pages, lost = write_book(names, toc, config, path)
+    except KeyboardInterrupt:
+        print("stopped: what is printed is kept, and the same command goes on from there")
+        return 130
+    if lost:
+        print(f"links without a place: {', '.join(sorted(lost))}", file=sys.stderr)
+    print(f"The PDF: {path.as_uri()}, {pages} pages, {path.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

@@ -6,6 +6,7 @@ All addresses inside are relative, so that the folder may be put anywhere. The p
 built from executed chapters (`make book`).
 """
 
+import re
 import shutil
 import sys
 
@@ -24,9 +25,19 @@ def write_site(pages, site):
     shutil.copytree(pages, site, ignore=LEFT_OUT)
     # The buttons lead to the plain copies in lab/; these would be a third of the weight.
     shutil.rmtree(site / "_sources" / "notebooks", ignore_errors=True)
+    remove_left_pictures(site)
     # Without this file GitHub Pages leaves out folders whose names start with "_".
     (site / ".nojekyll").touch()
     return sum(file.stat().st_size for file in site.rglob("*") if file.is_file())
+
+
+def remove_left_pictures(site):
+    """Remove the pictures that no page shows: those of earlier builds, under their old hashes."""
+    pages = "".join(page.read_text(encoding="utf-8") for page in site.rglob("*.html"))
+    shown = set(re.findall(r"_images/([\w.-]+)", pages))
+    for file in (site / "_images").glob("*"):
+        if file.name not in shown:
+            file.unlink()
 
 
 def main():

@@ -1,4 +1,4 @@
-"""What the pages are cut to: styles, icons, pictures, ids; and the book on paper."""
+"""What the pages are cut to: styles, icons, pictures, ids."""
 
 import base64
 
@@ -6,7 +6,6 @@ import pytest
 from bs4 import BeautifulSoup
 from docutils import nodes
 
-import make_pdf
 from finished_pages import Files, description, finish_image, repair_ids
 from light_assets import class_names, icons_in_use, pieces, purge
 from make_site import write_site
@@ -105,46 +104,12 @@ def test_the_site_has_what_github_pages_needs_and_nothing_of_sphinx(tmp_path):
     assert kept == [".nojekyll", "_static", "_static/a.js", "index.html"]
 
 
-def test_on_paper_solutions_stand_apart_and_links_stay_inside():
-    page = soup(
-        '<article class="bd-article"><section id="a"><h1>A</h1>'
-        '<a class="headerlink" href="#a">#</a>'
-        '<a href="b.html#x">there</a><a href="../genindex.html">index</a><a href="#a">here</a>'
-        '<a href="https://example.org">out</a><img src="../_images/p.png">'
-        '<div class="solution">Solved.</div>'
-        '<div class="cell a"><details class="hide above-input">code</details></div>'
-        '<div class="cell b"><img alt="b" src="../_images/p.png"></div>'
-        '<figure class="lemmse-explorer"><div class="controls">c</div><img src="1.webp">'
-        '<img hidden="" src="2.webp"><script>s</script></figure></section></article>'
-    )
-    article, solutions = make_pdf.paper_article(page, "part/a", ["part/a", "part/b"])
-    assert [tag.get_text() for tag in solutions] == ["Solved."]
-    links = {tag.get_text(): tag["href"] for tag in article.find_all("a")}
-    assert links == {
-        "there": "#part-b--x",
-        "here": "#part-a--a",
-        "out": "https://example.org",
-    }
-    pictures = [tag["src"] for tag in article.find_all("img")]
-    assert pictures == ["_images/p.png", "_images/p.png", "part/1.webp"]
-    assert "index" in article.get_text()
-    assert "code" not in article.get_text()
-    assert [cell["class"][1] for cell in article.select(".cell")] == ["b"]
-    assert make_pdf.INTERACTIVE in article.get_text()
-    assert not article.select(".solution, script, .controls, .headerlink")
-
-
-def test_a_stream_of_the_browser_is_read_to_its_end():
-    answers = [
-        {"data": base64.b64encode(b"%PDF\xff").decode(), "base64Encoded": True, "eof": False},
-        {"data": "", "base64Encoded": False, "eof": False},
-        {"data": base64.b64encode(b"\x00end").decode(), "base64Encoded": True, "eof": True},
-    ]
-
-    class Browser:
-        def execute_cdp_cmd(self, name, options):
-            assert (name, options["handle"]) == ("IO.read", "7")
-            return answers.pop(0)
-
-    assert b"".join(make_pdf.pieces(Browser(), "7")) == b"%PDF\xff\x00end"
-    assert answers == []
+def test_the_site_leaves_pictures_of_earlier_builds_behind(tmp_path):
+    (tmp_path / "html" / "_images").mkdir(parents=True)
+    for name in ("old.png", "shown.png", "data.js"):
+        (tmp_path / "html" / "_images" / name).write_bytes(b"12345")
+    page = '<img src="../_images/shown.png"><script data-src="_images/data.js"></script>'
+    (tmp_path / "html" / "index.html").write_text(page, encoding="utf-8")
+    assert write_site(tmp_path / "html", tmp_path / "site") == len(page) + 10
+    assert not (tmp_path / "site" / "_images" / "old.png").exists()
+    assert (tmp_path / "html" / "_images" / "old.png").exists()
