@@ -37,10 +37,13 @@ KERNEL = "keeps what A does not see of x0 - truth, however long one waits"
 
 
 def _kernel_stays(case):
-    """After very many steps without noise only the part in the kernel is left."""
+    """After very many steps without noise only the part in the kernel is left.
+
+    Many for these inputs: what A sees falls below exp(-100) of what it was.
+    """
     A, d = case["A"], case["x0"] - case["truth"]
     left = d - torch.linalg.pinv(A, rtol=1e-10) @ (A @ d)
-    return close(_other(case, sigma=0.0, t=100_000), left.square().sum(), 1e-6)
+    return close(_other(case, sigma=0.0, t=1_000), left.square().sum(), 1e-6)
 
 
 @exercise(
@@ -102,10 +105,11 @@ def _(generator):
     def normal(*shape):
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    A = normal(3, 5)
-    A = A / torch.linalg.matrix_norm(A, 2)
+    # Singular values from 0.5 to 1: a smaller one would keep the descent, and the check, for long.
+    u, _, vt = torch.linalg.svd(normal(3, 5), full_matrices=False)
+    s = 0.5 + 0.5 * torch.rand(3, generator=generator, dtype=torch.float64)
     return {
-        "A": A,
+        "A": u * (s / s.max()) @ vt,
         "x0": normal(5),
         "truth": normal(5),
         "sigma": 0.3,
