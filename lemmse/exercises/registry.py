@@ -289,7 +289,7 @@ def exercise(
     return register
 
 
-def check(number: str, function, *, secret: str = "") -> Result:
+def check(number: str, function, *, secret: str = "", stage: int | None = None) -> Result:
     """Check a reader's function on hidden random inputs, and answer in words.
 
     The first wrong answer is told which property fails, and on which input; the second one gets a
@@ -300,6 +300,7 @@ def check(number: str, function, *, secret: str = "") -> Result:
         function: the function itself, without parentheses.
         secret: a text from which as many more inputs are drawn, which readers do not see; for
             marking.
+        stage: 1 without a hint, 2 with the first one, 3 with all; by default as above.
 
     Returns:
         Result: true when right; shown by a notebook as the last expression of a cell.
@@ -319,7 +320,7 @@ def check(number: str, function, *, secret: str = "") -> Result:
             f"parentheses; it got {describe(function)}.",
         )
         return Result(number, "wrong", "not a function.", details, RUNS)
-    result = EXERCISES[number].check(function, secret, stage=1 + min(2, _failures[number]))
+    result = EXERCISES[number].check(function, secret, stage or 1 + min(2, _failures[number]))
     if result.status == "wrong":
         _failures[number] += 1
     elif result:

@@ -36,7 +36,8 @@ def run(order: dict, write) -> None:
     """Execute the cells; `write` takes the events as dictionaries."""
 
     def check(number, function):
-        result = plain(number, function, secret=order["secret"])
+        # All hints: there is no next time that could bring another one.
+        result = plain(number, function, secret=order["secret"], stage=3)
         write(
             event="check",
             number=result.number,

@@ -81,6 +81,12 @@ def test_a_cell_that_kills_or_keeps_its_process_costs_nothing_else(tmp_path):
     assert [mark.failed for mark in marks[1:3]] == ["the process died", "the cell does not end"]
 
 
+def test_a_wrong_answer_is_returned_with_all_hints(tmp_path):
+    (mark,) = marked(notebook(tmp_path / "a.ipynb", wrong("1.2")), "1.2")
+    assert f"Hint: {EXERCISES['1.2'].hint}" in mark.text
+    assert "fails again" not in mark.text
+
+
 def test_a_file_that_is_no_notebook_is_an_error(tmp_path):
     (tmp_path / "a.ipynb").write_text("{")
     (mark,) = marked(tmp_path / "a.ipynb", "1.1")
