@@ -93,7 +93,8 @@ def test_with_address_the_notebook_installs_lemmse_and_runs(published, empty, en
 
 
 def test_a_student_copy_installs_the_wheel_that_lies_beside(empty, environ, wheels, tmp_path):
-    run(str(empty / "python"), "-m", "pip", "uninstall", "--yes", "--quiet", "lemmse")
+    uninstall = ["-m", "pip", "uninstall", "--yes", "--quiet", "lemmse"]
+    run(str(empty / "python"), *uninstall, env=environ)
     cells = [nbformat.v4.new_code_cell(student_setup("")), nbformat.v4.new_code_cell("device")]
     notebook = tmp_path / "part" / "chapter.ipynb"
     notebook.parent.mkdir()
