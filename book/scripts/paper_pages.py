@@ -22,6 +22,13 @@ ELSEWHERE = "The solution stands at the end of the book."
 GONE = "script, style, .headerlink, .copybtn, details.above-input, .controls, .live"
 MATHJAX = re.compile(r"\s*window\.MathJax\s*=\s*(\{.*\})\s*;?\s*", re.DOTALL)
 ASSISTIVE = "a11y/assistive-mml"
+FRONT_STYLE = """
+.paper-title { padding-top: 8cm; text-align: center; }
+.paper-contents { break-before: page; }
+.paper-contents ul { padding: 0; list-style: none; }
+.paper-contents li { display: flex; }
+.paper-contents .leader { flex: 1; margin: 0 0.4rem 0.3rem; border-bottom: 1px dotted; }
+"""
 
 
 @dataclass
@@ -178,6 +185,7 @@ def front(toc, config, made, pages_of):
         )
 
     lines = [
+        f"<style>{FRONT_STYLE}</style>"
         f"<header class='paper-title'><h1>{escape(config['title'])}</h1>"
         f"<p>{config['author']}, {config['copyright']}</p></header>"
         "<nav class='paper-contents bd-article'><h2>Contents</h2><ul>"
