@@ -235,5 +235,6 @@ def chapters(book):
 
 def kinds(book):
     """The kinds of objects that the pages draw."""
-    drawn = [page["/Resources"].get("/XObject", {}).get_object() for page in book.pages]
-    return {item.get_object()["/Subtype"] for things in drawn for item in things.values()}
+    drawn = [page["/Resources"].get("/XObject") for page in book.pages]
+    found = [item for things in drawn if things for item in things.get_object().values()]
+    return {item.get_object()["/Subtype"] for item in found}
