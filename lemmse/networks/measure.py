@@ -144,15 +144,18 @@ def _described(
     if (centre & border).any():
         return MeasuredField(None, False, (_why_infinite(network, height, width),))
     rows, columns = torch.arange(height), torch.arange(width)
-    period = _period(call, z, _reach(centre[None], torch.tensor([middle]), width))
+    reach = _reach(centre[None], torch.tensor([middle]), width)
+    # Farther shifts leave no pixel that is away from the border.
+    largest = min(LARGEST_PERIOD, (min(height, width) - 1) // 2 - reach - 1)
+    period = _period(call, z, reach, largest)
     if period is None:
         return MeasuredField(
             None,
             True,
             (
-                f"shifted images do not give shifted outputs for any shift up to {LARGEST_PERIOD}, "
-                "even far from the border: the network knows where a pixel is, as with an encoding "
-                "of positions",
+                f"shifted images do not give shifted outputs for any shift up to {largest}, even "
+                "far from the border: the network knows where a pixel is, as with an encoding of "
+                f"positions, or its period is larger than {height} x {width} images can show",
             ),
         )
     # One pixel of each phase, as near to the middle as there is one.
@@ -195,13 +198,11 @@ def _reach(seen: Tensor, pixels: Tensor, width: int) -> int:
 
 
 @torch.no_grad()
-def _period(call: Callable[[Tensor], Tensor], z: Tensor, reach: int) -> int | None:
+def _period(call: Callable[[Tensor], Tensor], z: Tensor, reach: int, largest: int) -> int | None:
     """The smallest shift, down and right, that the network commutes with away from the border."""
     output = call(z)
-    for s in range(1, LARGEST_PERIOD + 1):
+    for s in range(1, largest + 1):
         margin = reach + s + 1
-        if 2 * margin >= min(z.shape[2:]):
-            return None
         agree = True
         for axis in (2, 3):
             difference = call(z.roll(s, axis)) - output.roll(s, axis)

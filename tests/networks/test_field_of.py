@@ -103,6 +103,13 @@ def test_networks_without_a_field_say_why(name):
     assert re.search(message, str(measured))
 
 
+def test_images_too_small_for_the_period_are_named():
+    network = nn.Sequential(nn.AvgPool2d(4), nn.Tanh(), nn.Upsample(scale_factor=4))
+    told = str(field_of(network, (1, 16, 16)))
+    assert re.search("any shift up to 3, .* larger than 16 x 16 images can show", told)
+    assert field_of(network, (1, 24, 24)).field.period == 4
+
+
 def test_outputs_of_another_size_are_refused():
     with pytest.raises(ValueError, match="network: expected an output"):
         field_of(lambda z: z[..., ::2, ::2], SHAPE)
