@@ -51,8 +51,10 @@ _TURNED = "treats the last row and column as the first ones"
         ),
         Property(
             _CORNER,
-            lambda case: int(case.call(row=0, column=0, height=100, width=100).sum())
-            == (case["P"] // 2 + 1) ** 2,
+            lambda case: (
+                int(case.call(row=0, column=0, height=100, width=100).sum())
+                == (case["P"] // 2 + 1) ** 2
+            ),
             "at row 0 the entries above the middle are outside",
         ),
         Property(

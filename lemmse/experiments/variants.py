@@ -34,7 +34,7 @@ from .scale import TOGETHER, picked
 
 NAME = "variants"
 TITLE = "networks that pad, stride, pool, dilate or are blind, against their own formulas"
-CHAPTERS = "models"
+CHAPTERS = "11, 31"
 COST = "10 minutes a model"
 OPTIONS = ("models", "folder")
 
