@@ -15,6 +15,7 @@ from ..operators import Identity, as_operator
 from ..operators.checks import RANGE, check_finite, check_images, describe, noise_levels
 from ..reduction import Screen, State, processes
 from .module import PreparedModule, prepared
+from .units import Units, check_extreme, unit_of
 
 IMAGES_AT_ONCE = 256
 
@@ -61,6 +62,7 @@ class Estimator(PreparedModule):
     def __init__(self, images: Tensor, operator: object):
         super().__init__()
         check_images(images, "the training images", None)
+        check_extreme(images.abs().max().item(), "the training images")
         self.image_shape = tuple(images.shape[1:])
         self.operator = as_operator(Identity() if operator is None else operator, self.image_shape)
         fits = self.operator.image_shape
@@ -158,7 +160,9 @@ class Estimator(PreparedModule):
         """The largest number in the measurements of some images, 0 if there are none."""
         high = precise(images.device)
         parts = (self.operator.A(part.to(high)) for part in images.split(IMAGES_AT_ONCE))
-        return max((part.abs().max().item() for part in parts), default=0.0)
+        largest = max((part.abs().max().item() for part in parts), default=0.0)
+        check_extreme(largest, "the measured training images")
+        return largest
 
 
 class WeightedAverage(Estimator):
@@ -169,6 +173,9 @@ class WeightedAverage(Estimator):
 
     Under ``torch.distributed`` every process keeps its share of the training set, and all
     processes must call the estimator together, with the same measurements.
+
+    Inside, measurements with their noise levels, and pixels, are counted in units that make them
+    numbers near 1: images of any scale give the same estimates in their units.
     """
 
     def __init__(self, images: Tensor, operator: object, dtype: torch.dtype):
@@ -196,13 +203,13 @@ class WeightedAverage(Estimator):
     def _posterior_of(self, state: State, image_size: tuple[int, int], dtype: torch.dtype):
         """The posterior of all pixels of images of some size, from their states (B, H*W)."""
         rest = state.details
-        mean = as_images(state.mean, image_size)
+        mean = self._images_of(state, image_size)
 
         def plane(t: Tensor) -> Tensor:
             return t.unflatten(1, image_size)
 
         with torch.no_grad():
-            variance = as_images(rest.variance, image_size)
+            variance = as_images(rest.variance, image_size) * self._pixel_units.unit**2
             pixels = self.image_shape[1] * self.image_shape[2]
             pixel = rest.source % pixels
             width = self.image_shape[2]
@@ -219,11 +226,41 @@ class WeightedAverage(Estimator):
         )
 
     def _estimate(self, y: Tensor, sigma: Tensor) -> Tensor:
-        return as_images(self._evaluate(y, sigma, details=False).mean, self.image_shape[1:])
+        return self._images_of(self._evaluate(y, sigma, details=False), self.image_shape[1:])
+
+    def _images_of(self, state: State, image_size: tuple[int, int]) -> Tensor:
+        """The estimates, (B, C, H, W), from the state of every pixel, (B, H*W)."""
+        return as_images(self._pixel_units.back(state.mean), image_size)
 
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
-        """The state of every pixel, (B, H*W); its ``log_sum`` is the log-density."""
+        """The state of every pixel, (B, H*W); its ``log_sum`` is the log-density.
+
+        Args:
+            y, sigma: from `_checked`, in units of ``_unit``; means and variances are in
+                ``_pixel_units``.
+            details: whether to return `Details`.
+        """
         raise NotImplementedError
+
+    def _checked(
+        self, y: Tensor, sigma: NoiseLevel, blank: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As the others do, then both in units of ``_unit``."""
+        y, levels = super()._checked(y, sigma, blank)
+        return (y, levels) if self._unit == 1 else (y / self._unit, levels / self._unit)
+
+    def _log_normaliser(self, rank: int, log_pdet: Tensor, sigma: Tensor, samples: int) -> Tensor:
+        r"""What turns a log-sum of exponentials into the log-density of a Gaussian mixture.
+
+        .. math:: -\tfrac{r}{2} \log(2 \pi \sigma^2) - \tfrac12 \log \mathrm{pdet}(Q Q^T) - \log M
+
+        Args:
+            rank, log_pdet: of Q Q^T.
+            sigma: in units of ``_unit``.
+            samples: M.
+        """
+        log_variance = 2 * sigma.log() + 2 * math.log(self._unit)
+        return -(rank * (math.log(2 * math.pi) + log_variance) + log_pdet) / 2 - math.log(samples)
 
     def _cast(self, dtype: torch.dtype) -> None:
         if dtype in (torch.float32, torch.float64):
@@ -231,13 +268,38 @@ class WeightedAverage(Estimator):
 
     @prepared
     def _scale(self) -> float:
-        largest = self._largest_measured(self.images)
-        if processes() > 1:
-            high = {"dtype": precise(self._device), "device": self._device}
-            shared = torch.tensor(largest, **high)
-            distributed.all_reduce(shared, distributed.ReduceOp.MAX)
-            largest = shared.item()
-        return largest or 1.0
+        return self._largest_of_all(self._largest_measured(self.images)) or 1.0
+
+    @prepared
+    def _unit(self) -> float:
+        """The unit of measurements and noise levels."""
+        return unit_of(self._scale)
+
+    @prepared
+    def _pixel_units(self) -> Units:
+        """The units in which pixels are averaged.
+
+        Their zero is the mean where rounding to the estimator's precision would cost the digits
+        that images far from zero have.
+        """
+        largest = self._largest_of_all(self.images.abs().max().item()) or 1.0
+        high = precise(self._device)
+        zero = None
+        if torch.promote_types(self.images.dtype, self.dtype) != self.dtype:
+            zero = self.images.sum((0, 2, 3), dtype=high)
+            if processes() > 1:
+                distributed.all_reduce(zero)
+            zero = zero / (self.total_images * self.image_shape[1] * self.image_shape[2])
+        return Units(zero, unit_of(largest))
+
+    def _largest_of_all(self, largest: float) -> float:
+        """The largest of the numbers that the processes have."""
+        if processes() == 1:
+            return largest
+        high = {"dtype": precise(self._device), "device": self._device}
+        shared = torch.tensor(largest, **high)
+        distributed.all_reduce(shared, distributed.ReduceOp.MAX)
+        return shared.item()
 
     def _as_pixels(self, flat: Tensor) -> Tensor:
         """(..., C*H*W) to (..., H*W, C)."""
@@ -252,21 +314,21 @@ class WeightedAverage(Estimator):
         Args:
             keys_of: takes images (n, C, H, W) to their keys (n, d), in the precision of the images.
         """
-        high = precise(self._device)
+        high, unit = precise(self._device), self._unit
+        values = self._pixel_units.of(self.images.flatten(2).mT, self.dtype).mT.flatten(1)
+
+        def made(x: Tensor) -> Tensor:
+            return keys_of(x.to(high)) / unit
+
         parts = self.images.split(IMAGES_AT_ONCE)
-        keys = torch.cat([keys_of(x.to(high)).to(self.dtype) for x in parts])
-        values = self.images.flatten(1).to(self.dtype)
-        if torch.equal(keys, values):
+        if self._pixel_units.zero is None and all(
+            torch.equal(made(x), v.to(high))
+            for x, v in zip(parts, values.split(IMAGES_AT_ONCE), strict=True)
+        ):
             return Screen(values, values, self.image_ids)  # in the same memory
-        return Screen(keys, values, self.image_ids, lambda i: keys_of(self.images[i].to(high)))
-
-
-def log_normaliser(rank: int, log_pdet: Tensor, sigma: Tensor, samples: int) -> Tensor:
-    r"""What turns a log-sum of exponentials into the log-density of a Gaussian mixture.
-
-    .. math:: -\tfrac{r}{2} \log(2 \pi \sigma^2) - \tfrac12 \log \mathrm{pdet}(Q Q^T) - \log M
-    """
-    return -(rank * (2 * math.pi * sigma.square()).log() + log_pdet) / 2 - math.log(samples)
+        centre = made(self.images.mean(0, keepdim=True, dtype=high))[0]
+        keys = torch.cat([(made(x) - centre).to(self.dtype) for x in parts])
+        return Screen(keys, values, self.image_ids, lambda i: made(self.images[i]) - centre, centre)
 
 
 def as_images(pixels: Tensor, image_size: tuple[int, int]) -> Tensor:

@@ -9,14 +9,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..devices import plain_mode
-from ..fields import LocationGroup, as_field, extract, merge_equal
+from ..fields import LocationGroup, as_field, extract
 from ..operators.checks import as_integer, check_number
-from ..reduction import Index, Keys, State, Top, combine, reduce, strongest
+from ..reduction import Index, State, Top, combine, reduce, strongest
 from ..symmetry import partners, transformations
-from .base import NoiseLevel, Posterior, answer_dtype, as_images, log_normaliser
+from .base import NoiseLevel, Posterior, answer_dtype
 from .grid import Grid, grid_of
 from .module import prepared
-from .patchwise import Patchwise, in_order, one_set, whitened_alike
+from .patchwise import CHUNK_BYTES, Patchwise, in_order, one_set, whitened_alike
 from .voters import Voters, pixel_indices
 
 LEAST_INDEXED = 1 << 14  # fewer keys than this are faster streamed than indexed
@@ -73,8 +73,9 @@ class LEMMSE(Patchwise):
             or a `fields.Field`, which says everything. None: all of it.
         regularisation: lambda of the Tikhonov inverse.
         dtype: precision of the keys; the work is done in it wherever that is exact to 1e-4. Keys
-            that B A makes are rounded to it once: in float32 that moves log-densities by 0.01 where
-            sigma is 1e-5 of the range of the images, and by less where it is larger.
+            that B A makes, or float64 images, are rounded to it once, without their mean: in
+            float32 that moves log-densities by 0.01 where sigma is 1e-5 of the range of the images,
+            and by less where it is larger.
         tolerance: fraction of the total weight that may be skipped, with a certificate.
         exact: skip nothing, the same as ``tolerance=0``.
         memory: bytes that prepared keys may take; a larger set is streamed at every call.
@@ -126,43 +127,40 @@ class LEMMSE(Patchwise):
         self.tolerance = 0.0 if exact else tolerance
         self.memory = check_number(memory, "memory in bytes", 0)
 
+    def _centred(self, groups: list[LocationGroup]) -> list[LocationGroup]:
+        """Leaves a group as it is where its index then holds its keys without rounding."""
+        exact = self._seen.dtype == self.dtype
+        rows = zip(groups, super()._centred(groups), self._kept(groups), strict=True)
+        return [
+            g if exact and kept and self._is_large(g) and g.matrix is None else centred
+            for g, centred, kept in rows
+        ]
+
+    def _is_large(self, group: LocationGroup) -> bool:
+        return len(group.locations) * len(self.images) >= LEAST_INDEXED
+
+    def _kept(self, groups: list[LocationGroup]) -> list[bool]:
+        """Of which groups the keys are kept, as far as the memory goes."""
+        free, marks = self.memory, []
+        for group in groups:
+            m = len(group.locations) * len(self.images)
+            size = m * group.rank * torch.finfo(self.dtype).bits // 8
+            marks.append(group.shared and size <= free)
+            free -= size if marks[-1] else 0
+        return marks
+
     @prepared
     def _sources(self) -> list:
         """For each group one source of keys; for locations whitened each its own way, a list."""
-        itemsize = torch.finfo(self.dtype).bits // 8
-        free = self.memory
-        sources = []
-        for group in self.groups:
-            m = len(group.locations) * len(self.images)
-            size = m * group.rank * itemsize
-            if group.shared and m >= LEAST_INDEXED and size <= free:
-                free -= size
-                sources.append([(slice(None), self._index(group))])
-            else:
-                sources.append(
-                    [
-                        (which, self._stream(group, which, one_set))
-                        for which in whitened_alike(group)
-                    ]
-                )
-        return sources
+        return [
+            [(slice(None), self._index(group) if self._is_large(group) else self._held(group))]
+            if kept
+            else [(which, self._stream(group, which, one_set)) for which in whitened_alike(group)]
+            for group, kept in zip(self.groups, self._kept(self.groups), strict=True)
+        ]
 
     def _index(self, group: LocationGroup) -> Index:
         return Index(self._merged(group), self.tolerance)
-
-    def _merged(self, group: LocationGroup) -> Keys:
-        """All keys of a group, equal ones merged."""
-        m, c = len(group.locations) * len(self.images), self.image_shape[0]
-        keys = self.images.new_empty(m, group.rank, dtype=self.dtype)
-        values = self.images.new_empty(m, c, dtype=self.dtype)
-        sources = self.image_ids.new_empty(m)
-        start = 0
-        for chunk in map(one_set, self._chunks(group, slice(None), self.dtype)):
-            part = slice(start, start + len(chunk.keys))
-            keys[part], values[part], sources[part] = chunk.keys, chunk.values, chunk.sources
-            start = part.stop
-        merged = merge_equal(keys, values)
-        return Keys(merged.keys, merged.values, sources[merged.first], merged.counts, merged.spread)
 
     @prepared
     def _partners(self) -> list[dict[int, Tensor]]:
@@ -211,7 +209,7 @@ class LEMMSE(Patchwise):
         """
         grid, measured, sigma = self._located(y, sigma, operator)
         state = self._evaluate(grid, measured, sigma, False, progress)
-        return as_images(state.mean, grid.image_size).to(answer_dtype(y))
+        return self._images_of(state, grid.image_size).to(answer_dtype(y))
 
     @plain_mode()
     def posterior(
@@ -244,10 +242,12 @@ class LEMMSE(Patchwise):
         step = max(1, QUERIES // (len(z) * len(self._copies)))
         parts = [(i, part) for i, locations in grid.places for part in locations.split(step)]
         pixels = grid.image_size[0] * grid.image_size[1]
+        few = z.numel() * self.patch_size**2 * z.itemsize <= CHUNK_BYTES
+        every = extract(z, self.field) if few else None  # all at once is faster
         states = []
         with tqdm(total=pixels, desc="LE-MMSE", unit="pixel", disable=not progress) as bar:
             for index, locations in parts:
-                patches = extract(z, self.field, locations)
+                patches = every[:, locations] if few else extract(z, self.field, locations)
                 voters = self._partners[index]
                 states.append(self._evaluate_patches(voters, patches, sigma, details))
                 bar.update(len(locations))
@@ -279,7 +279,7 @@ class LEMMSE(Patchwise):
             queries = group.whiten_as(patches.flatten(0, 1), which)
             state = reduce(queries, level.square().reciprocal(), source, details)
             log_pdet = group.log_pdet[which].to(level)
-            state = state.shift(log_normaliser(group.rank, log_pdet, level, samples))
+            state = state.shift(self._log_normaliser(group.rank, log_pdet, level, samples))
             merged = state if merged is None else merged.merge(state)
         return combine([merged], lambda field: field[0].unflatten(0, (batch, count)))
 

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from ..devices import plain_mode
-from ..fields import LocationGroup, as_field, extract
+from ..fields import as_field, extract
 from ..reduction import State, combine, reduce
-from .base import log_normaliser
 from .patchwise import Patchwise, in_order, one_set_each
 
 
@@ -60,10 +59,6 @@ class LocalMMSE(Patchwise):
         seen = as_field(patch_size, padding, 1, field)
         super().__init__(images, operator, preinverse, seen, regularisation, dtype)
 
-    def _centred(self, group: LocationGroup) -> LocationGroup:
-        """Centres every group: there is no index here, and images far from zero lose digits."""
-        return self._at_mean(group)
-
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
         z = self.preinverse.apply(y)
         states = [self._evaluate_group(group, z, sigma, details) for group in self.groups]
@@ -80,7 +75,7 @@ class LocalMMSE(Patchwise):
             source = self._stream(group, which, one_set_each)
             state = reduce(queries, sigma.square().reciprocal(), source, details)
             log_pdet = group.log_pdet if group.shared else group.log_pdet[which]
-            constant = log_normaliser(
+            constant = self._log_normaliser(
                 group.rank, log_pdet.to(sigma)[:, None], sigma[None, :], self.total_images
             )
             states.append(combine([state.shift(constant)], lambda field: field[0].transpose(0, 1)))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ..devices import precise
-from ..fields import Field, LocationGroup, extract, location_groups
+from ..fields import Field, LocationGroup, extract, location_groups, merge_equal
 from ..operators import Identity
 from ..reduction import Keys, State, Stream, combine
 from .base import IMAGES_AT_ONCE, WeightedAverage
@@ -32,21 +32,20 @@ class Patchwise(WeightedAverage):
     def groups(self) -> list[LocationGroup]:
         """The locations, grouped by the subspace of their noise."""
         groups = location_groups(self.preinverse.noise, self.field, self.image_shape)
-        return [self._centred(group.to(self.images.device)) for group in groups]
+        return self._centred([group.to(self.images.device) for group in groups])
 
-    def _centred(self, group: LocationGroup) -> LocationGroup:
-        """Centres a group that whitens; an index takes off the mean of the others itself."""
-        return group if group.matrix is None else self._at_mean(group)
+    def _centred(self, groups: list[LocationGroup]) -> list[LocationGroup]:
+        """Centres groups at the mean of their patches: those of the mean image.
 
-    def _at_mean(self, group: LocationGroup) -> LocationGroup:
-        """Centres a group at the mean of its patches: those of the mean image."""
+        Keys are rounded only then: those of images far from zero have no digits to lose.
+        """
         mean = self._seen.mean(0, keepdim=True, dtype=precise(self.images.device))
-        patches = extract(mean, self.field, group.locations)
-        return replace(group, centre=patches.mean((0, 1)))
+        patches = (extract(mean, self.field, group.locations) for group in groups)
+        return [replace(g, centre=p.mean((0, 1))) for g, p in zip(groups, patches, strict=True)]
 
     @prepared
     def _seen(self) -> Tensor:
-        """B A x of all training images, (n, C, H, W): what patches are cut from."""
+        """B A x of all training images, (n, C, H, W), in units of ``_unit``: what is cut."""
         high = precise(self.images.device)
 
         def through(x: Tensor) -> Tensor:
@@ -56,8 +55,9 @@ class Patchwise(WeightedAverage):
         if isinstance(self.operator, Identity) and all(
             torch.equal(through(x), x.to(high)) for x in parts
         ):
-            return self.images
-        return torch.cat([through(x) for x in parts])
+            whole = self._unit == 1
+            return self.images if whole else (self.images.to(high) / self._unit).to(self.images)
+        return torch.cat([through(x) / self._unit for x in parts])
 
     def _chunks(self, group: LocationGroup, which: slice, dtype: torch.dtype) -> Iterator[Keys]:
         """The keys of some locations of a group, in this precision, chunk by chunk of images.
@@ -78,7 +78,7 @@ class Patchwise(WeightedAverage):
             sources = self.image_ids[part, None] * pixels + locations
             yield Keys(
                 group.whiten(patches, which).to(dtype),
-                (values if whole else values[:, locations]).to(self.dtype),
+                self._pixel_units.of(values if whole else values[:, locations], self.dtype),
                 sources,
             )
 
@@ -87,6 +87,30 @@ class Patchwise(WeightedAverage):
     ) -> Stream:
         """A source of the keys of some locations of a group, made anew for every reduction."""
         return Stream(lambda dtype: map(arrange, self._chunks(group, which, dtype)), self.dtype)
+
+    def _held(self, group: LocationGroup) -> Stream:
+        """The keys of a small group, made anew only in a better precision."""
+        every = slice(None)
+        kept = list(map(one_set, self._chunks(group, every, self.dtype)))
+
+        def make(dtype: torch.dtype) -> Iterable[Keys]:
+            return kept if dtype == self.dtype else map(one_set, self._chunks(group, every, dtype))
+
+        return Stream(make, self.dtype)
+
+    def _merged(self, group: LocationGroup) -> Keys:
+        """All keys of a group, equal ones merged."""
+        m, c = len(group.locations) * len(self.images), self.image_shape[0]
+        keys = self.images.new_empty(m, group.rank, dtype=self.dtype)
+        values = self.images.new_empty(m, c, dtype=self.dtype)
+        sources = self.image_ids.new_empty(m)
+        start = 0
+        for chunk in map(one_set, self._chunks(group, slice(None), self.dtype)):
+            part = slice(start, start + len(chunk.keys))
+            keys[part], values[part], sources[part] = chunk.keys, chunk.values, chunk.sources
+            start = part.stop
+        merged = merge_equal(keys, values)
+        return Keys(merged.keys, merged.values, sources[merged.first], merged.counts, merged.spread)
 
 
 def in_order(states: list[State], locations: list[Tensor]) -> State:

@@ -23,17 +23,20 @@ class Correlations:
     of Numerical Algorithms, 2002, section 24.1).
 
     Args:
-        images: k, (m, C, H, W), float32 or float64.
+        images: k, but for an image that was taken off all of them, (m, C, H, W).
+        removed: that image, (C, H, W), in the best precision.
     """
 
-    def __init__(self, images: Tensor):
+    def __init__(self, images: Tensor, removed: Tensor):
         # Shifts leave the means where they are: without them fewer digits cancel.
-        self.mean = images.mean((0, 2, 3), dtype=torch.float64)[:, None, None]
-        centred = images - self.mean.to(images)
-        norm = centred.flatten(1).norm(dim=1)
+        mean = images.mean((0, 2, 3), dtype=removed.dtype) + removed.mean((1, 2))
+        self.mean = mean[:, None, None]
+        parts = [x + (removed - self.mean) for x in images.split(IMAGES_AT_ONCE)]
+        norm = torch.cat([x.flatten(1).norm(dim=1) for x in parts])
         self.radius = norm.max().item()
         self.half_square = (norm.square() / 2).float()
-        self.spectra = torch.fft.rfft2(centred.float()).conj().resolve_conj()
+        spectra = [torch.fft.rfft2(x.float()).conj().resolve_conj() for x in parts]
+        self.spectra = torch.cat(spectra)
         self.skipped = torch.finfo(images.dtype).eps
 
     def near(self, z: Tensor, precision: Tensor, details: bool) -> Tensor:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..devices import plain_mode
+from ..devices import plain_mode, precise
 from ..fields import whitening
 from ..operators import Diagonal, Stationary
 from ..operators.materialise import real_vectors
 from ..reduction import Screen, State, combine, reduce
-from .base import WeightedAverage, log_normaliser
+from .base import WeightedAverage
 from .module import prepared
 from .shifts import Correlations
 
@@ -53,7 +53,7 @@ class MMSE(WeightedAverage):
         queries = real_vectors(y)
         state = reduce(queries, sigma.square().reciprocal(), self._source, details)
         log_pdet = torch.zeros_like(sigma)
-        constant = log_normaliser(self._noisy, log_pdet, sigma, self.total_images)
+        constant = self._log_normaliser(self._noisy, log_pdet, sigma, self.total_images)
         return self._spread(state.shift(constant))
 
     def _spread(self, state: State) -> State:
@@ -123,8 +123,10 @@ class EquivariantMMSE(WeightedAverage):
         if not isinstance(self.preinverse.noise, Stationary):
             return None
         source = self._source
-        keys = source.keys + (source.centre - source.kept_centre)
-        return Correlations(keys.unflatten(1, self.image_shape))
+        removed = (source.centre.to(precise(self._device)) - source.kept_centre).view(
+            self.image_shape
+        )
+        return Correlations(source.keys.unflatten(1, self.image_shape), removed)
 
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
         z = self.preinverse.apply(y)
@@ -146,7 +148,7 @@ class EquivariantMMSE(WeightedAverage):
         queries = moved.flatten(1) if self._correlations else whitened.apply(moved)
         state = reduce(queries, precision, self._source, details)
         samples = self.total_images * height * width
-        constant = log_normaliser(whitened.rank, whitened.log_pdet.to(sigma), sigma, samples)
+        constant = self._log_normaliser(whitened.rank, whitened.log_pdet.to(sigma), sigma, samples)
 
         def move_back(flat: Tensor) -> Tensor:
             pixels = self._as_pixels(flat)

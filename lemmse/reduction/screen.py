@@ -47,6 +47,8 @@ class Screen:
         values: what is averaged, (m, c); kept, not copied.
         sources: identifiers of the keys, int64 (m).
         exact: takes indices (s) to these keys in the best precision, where ``keys`` were rounded.
+        centre: what was taken off the keys before they were rounded, (D,) in the best precision;
+            None: they are as they are, and their mean is taken off here.
     """
 
     def __init__(
@@ -55,21 +57,24 @@ class Screen:
         values: Tensor,
         sources: Tensor,
         exact: Callable[[Tensor], Tensor] | None = None,
+        centre: Tensor | None = None,
     ):
         self.values, self.sources, self.exact = values, sources, exact
         self.dtype = keys.dtype
-        self.centre = keys.mean(0, dtype=torch.float64).to(keys.dtype)
-        subtract = self.dtype == torch.float32 and subtracts_exactly(keys, self.centre)
-        self.keys = keys - self.centre if subtract else keys
-        self.kept_centre = torch.zeros_like(self.centre) if subtract else self.centre
-        self.axes = principal_directions(keys, self.centre)
+        if centre is None:
+            self.centre = keys.mean(0, dtype=torch.float64).to(keys.dtype)
+            subtract = self.dtype == torch.float32 and subtracts_exactly(keys, self.centre)
+            self.keys = keys - self.centre if subtract else keys
+            self.kept_centre = torch.zeros_like(self.centre) if subtract else self.centre
+        else:
+            self.centre, self.keys, self.kept_centre = centre, keys, torch.zeros_like(centre)
+        self.axes = principal_directions(self.keys, self.kept_centre)
         best = self.axes.dtype
         parts = [self._coordinates(self._centred(part, best)) for part in self.keys.split(ROWS)]
         coordinates = torch.cat(parts)
         norm = coordinates.norm(dim=1)
         self.radius = norm.max().item()
-        # Rounded keys carry the rounding of what they were before the centre was taken off.
-        self.norm = (self.keys if exact is None else keys).norm(dim=1).max().item()
+        self.norm = self.keys.norm(dim=1).max().item()
         self.half_square = (norm.square() / 2).to(self.dtype)
         self.coordinates = coordinates.to(self.dtype)
 
@@ -194,7 +199,7 @@ class Screen:
         """Some keys minus the centre, in the best precision there is."""
         if self.exact is None:
             return self._centred(self.keys[which], dtype)
-        return self.exact(which).to(dtype) - self.centre.to(dtype)
+        return self.exact(which).to(dtype)
 
     def _centred(self, kept: Tensor, dtype: torch.dtype) -> Tensor:
         """Some keys, as they are kept, minus the centre."""
