@@ -175,18 +175,49 @@ class Search:
         """The sums behind the gradient; see `dense.pull`."""
         index = self.index
         self.augmented[-1] = -(slope.log_sum + self.surplus)
-        rows = slope.rows(index.value_centre.to(slope.mean)).to(self.augmented)
-        sums = self.augmented.new_zeros(len(self.norm), len(self.augmented))
-        total = torch.zeros_like(sums[:, 0])
-        for span, chosen in self._visits(self._matters_to(slope.log_sum), merge=True):
+        rows = slope.rows(index.value_centre.to(slope.mean))
+        visits = self._visits(self._matters_to(slope.log_sum), merge=True)
+        total, sums = (self._moments if len(rows) == 2 else self._slopes)(visits, rows)
+        sums[:-2] -= sums[-1:] * index.kept_centre.to(sums)[:, None]
+        return from_sums(self.queries, sums.T, total)
+
+    def _moments(
+        self, visits: Iterator[tuple[slice, Tensor]], rows: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """For values of one column: sums of w k and of w v k, of which the slope is made after.
+
+        One matrix product then does all; with more columns it would be wider than what it saves.
+
+        Args:
+            visits: which keys go with which queries.
+            rows: from `Slope.rows`, (1 + c, n).
+
+        Returns:
+            Sums of w, (n), and of a (k, -||k||^2 / 2, 1), (d + 2, n), in the queries' dtype.
+        """
+        moments = self.augmented.new_zeros(2 * len(self.augmented), len(self.norm))
+        for span, chosen in visits:
             weights = self._weights(span, chosen, GRADIENT_FLOOR)
-            weighted = index.weighted[:, span].to(weights.dtype)
+            weighted = self.index.weighted[:, None, span].to(weights)
+            columns = weighted * self._keys(span).T
+            moments.index_add_(1, chosen, columns.flatten(0, 1) @ weights)
+        moments = moments.to(rows).unflatten(0, (2, -1))
+        return moments[0, -1], (rows[:, None] * moments).sum(0)
+
+    def _slopes(
+        self, visits: Iterator[tuple[slice, Tensor]], rows: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """For values of several columns; arguments and answer as for `_moments`."""
+        total = self.augmented.new_zeros(len(self.norm))
+        sums = torch.zeros_like(self.augmented)
+        rows = rows.to(sums)
+        for span, chosen in visits:
+            weights = self._weights(span, chosen, GRADIENT_FLOOR)
+            weighted = self.index.weighted[:, span].to(weights.dtype)
             total.index_add_(0, chosen, weighted[0] @ weights)
             weights.mul_(weighted.T @ _columns(rows, chosen))
-            sums.index_add_(0, chosen, weights.T @ self._keys(span))
-        sums = sums.to(self.queries)
-        sums[:, :-2] -= sums[:, -1:] * index.kept_centre
-        return from_sums(self.queries, sums, total.to(self.queries))
+            sums.index_add_(1, chosen, self._keys(span).T @ weights)
+        return total.to(self.queries), sums.to(self.queries)
 
     def _matters(self) -> Tensor:
         """Which blocks may not be skipped, (blocks, n)."""
