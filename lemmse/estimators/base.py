@@ -15,7 +15,7 @@ from ..operators import Identity, as_operator
 from ..operators.checks import RANGE, check_finite, check_images, describe, noise_levels
 from ..reduction import Screen, State, processes
 from .module import PreparedModule, prepared
-from .units import Units, check_extreme, unit_of
+from .units import Units, check_extreme, largest_number, unit_of
 
 IMAGES_AT_ONCE = 256
 
@@ -62,7 +62,7 @@ class Estimator(PreparedModule):
     def __init__(self, images: Tensor, operator: object):
         super().__init__()
         check_images(images, "the training images", None)
-        check_extreme(images.abs().max().item(), "the training images")
+        check_extreme(largest_number(images), "the training images")
         self.image_shape = tuple(images.shape[1:])
         self.operator = as_operator(Identity() if operator is None else operator, self.image_shape)
         fits = self.operator.image_shape
@@ -282,7 +282,7 @@ class WeightedAverage(Estimator):
         Their zero is the mean where rounding to the estimator's precision would cost the digits
         that images far from zero have.
         """
-        largest = self._largest_of_all(self.images.abs().max().item()) or 1.0
+        largest = self._largest_of_all(largest_number(self.images)) or 1.0
         high = precise(self._device)
         zero = None
         if torch.promote_types(self.images.dtype, self.dtype) != self.dtype:

@@ -38,7 +38,7 @@ class PreparedModule(nn.Module):
 
     def prepare(self) -> PreparedModule:
         """Does now what else the first call would do, and returns the estimator."""
-        for name in self._prepared_names():
+        for name in sorted(self._prepared_names()):  # processes talk, all in the same order
             getattr(self, name)
         return self
 

@@ -57,6 +57,12 @@ class Units:
         return pixels if self.zero is None else pixels + self.zero.to(pixels)
 
 
+def largest_number(x: Tensor) -> float:
+    """The largest absolute value of a tensor, without a copy of it."""
+    low, high = x.detach().aminmax()
+    return max(-low.item(), high.item())
+
+
 def check_extreme(largest: float, name: str) -> None:
     """Raises ValueError where squares of numbers up to this would be 0 or infinite.
 
