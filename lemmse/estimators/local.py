@@ -324,7 +324,7 @@ class LEMMSE(Patchwise):
                 patches = extract(z, self.field, wanted[mine])
                 voters = self._partners[index]
                 state = self._evaluate_patches(voters, patches, sigma, details=False)
-                values[:, mine] = state.mean.to(values)
+                values[:, mine] = self._pixel_units.back(state.mean).to(values)
         return values.to(answer_dtype(y))
 
     @plain_mode()

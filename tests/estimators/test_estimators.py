@@ -227,6 +227,21 @@ def test_some_pixels_are_those_of_the_whole_estimate(name, path):
         estimate.at(y, 0.1, [(8, 0)])
 
 
+@pytest.mark.parametrize("scale", [1.0, 2.0**40])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ["denoising", "tomography"])
+def test_some_pixels_are_in_the_units_of_the_images(name, dtype, scale):
+    size = (8, 9)
+    build, kind = CASES[name]
+    operator = build(size)
+    x, truth = (scale * photos(n, size, split=s).to(dtype) for n, s in ((3, "train"), (2, "test")))
+    estimate = lemmse.LEMMSE(x, operator, kind, patch_size=3)
+    y = operator.measure(truth, 0.1 * scale, generator())
+    some = estimate.at(y, 0.1 * scale, [(7, 8), (3, 3)])
+    whole = estimate(y, 0.1 * scale)[:, :, [7, 3], [8, 3]].mT
+    torch.testing.assert_close(some / scale, whole / scale, rtol=0, atol=1e-5)
+
+
 # The posterior
 
 
