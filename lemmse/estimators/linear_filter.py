@@ -69,8 +69,7 @@ class LinearFilter(Estimator):
         self.field.check_fits(self.image_shape[1:])
         self.patch_size = self.field.patch_size
         self.preinverse = self.operator.preinverse(preinverse, self.image_shape, regularisation)
-        products = [self._products(images, phase) for phase in range(self.field.period**2)]
-        moments = torch.stack(products)
+        moments = self._moments(images)
         mean = moments[:, 0, 1:]
         noise = mean_noise_covariance(self.preinverse.noise, self.field, self.image_shape)
         self.register_buffer("_mean", mean)
@@ -103,20 +102,26 @@ class LinearFilter(Estimator):
         every = torch.arange(height * width, device=device)
         return every[self.field.phase(every, width) == phase]
 
-    def _products(self, images: Tensor, phase: int) -> Tensor:
-        """The mean, over images and pixels n of a phase, of r r^T, r = (1, x[n], patch at n)."""
-        here = self._locations(phase, images.device)
-        shown = self.field.mask.flatten(0, 1)[phase].flatten().to(images.device)
-        products = 0
+    def _moments(self, images: Tensor) -> Tensor:
+        """For each phase the mean of r r^T over images and its pixels n, r = (1, x[n], patch at n).
+
+        Returns:
+            (s^2, d, d) with d = 1 + C + C P^2.
+        """
+        masks = self.field.mask.flatten(0, 1).flatten(1).to(images.device)
+        shown = masks.repeat(1, self.image_shape[0])
+        places = [self._locations(phase, images.device) for phase in range(len(shown))]
+        products = [0] * len(shown)
         for x in images.split(IMAGES_AT_ONCE):
             x = x.to(precise(images.device))
             z = self.preinverse.apply(self.operator.A(x))
-            pixels = x.flatten(2).mT[:, here].flatten(0, 1)
-            patches = extract(z, self.field, here).flatten(0, 1)
-            patches = patches * shown.repeat(self.image_shape[0])
-            rows = torch.cat([torch.ones_like(pixels[:, :1]), pixels, patches], 1)
-            products = products + rows.mT @ rows
-        return products / (len(images) * len(here))
+            for phase, here in enumerate(places):
+                pixels = x.flatten(2).mT[:, here].flatten(0, 1)
+                patches = extract(z, self.field, here).flatten(0, 1) * shown[phase]
+                rows = torch.cat([torch.ones_like(pixels[:, :1]), pixels, patches], 1)
+                products[phase] = products[phase] + rows.mT @ rows
+        counts = [len(images) * len(here) for here in places]
+        return torch.stack([total / n for total, n in zip(products, counts, strict=True)])
 
 
 def mean_noise_covariance(noise: Noise, field: Field, image_shape: tuple[int, int, int]) -> Tensor:

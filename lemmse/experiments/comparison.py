@@ -278,8 +278,7 @@ def run(
     if models is None and quick and folder is None:
         models = QUICK["models"]
     models = chosen(few(folder) if models is None else models, folder)
-    if out is None and folder is not None:
-        raise ValueError("folder: the published results are about the models of the package")
+    record.check_published(out, folder)
     file = record.Record(NAME, out)
     places = QUICK["places"] if quick else tuple(product(SPLITS, SIGMAS))
     loaded = Loaded(folder, device)
@@ -302,17 +301,18 @@ class Loaded:
     Args:
         folder: where the models lie; None: in the package.
         device: where to compute.
+        formulas: how many formulas are kept, the last ones, because they are large.
 
     Attributes:
         network: from the name of a model.
-        formula: from `Spec.problem`; only the last one is kept, because they are large.
+        formula: from `Spec.problem`.
         checksums: of the first images of both splits, from the data set and their number.
     """
 
-    def __init__(self, folder: Path | None, device: torch.device | str):
+    def __init__(self, folder: Path | None, device: torch.device | str, formulas: int = 1):
         self.folder, self.device = folder, device
         self.network = lru_cache(maxsize=None)(lambda name: load(name, folder).to(device))
-        self.formula = lru_cache(maxsize=1)(lambda shared: formula(Spec(*shared), device))
+        self.formula = lru_cache(maxsize=formulas)(lambda shared: formula(Spec(*shared), device))
         self.checksums = lru_cache(maxsize=None)(checksums)
 
     def card(self, name: str) -> dict:
@@ -327,16 +327,21 @@ def of_these(entry: dict, loaded: Loaded, name: str, images: int) -> bool:
 
 
 def unmeasured(
-    results: dict, place: Place, models: list[str], loaded: Loaded, images: int
+    results: dict,
+    place: Place,
+    models: list[str],
+    loaded: Loaded,
+    images: int,
+    numbers: str = "psnr",
 ) -> list[str]:
-    """The models of which the results lack a split and a noise level."""
+    """The models of which the results lack a split and a noise level, among these numbers."""
     split, sigma = place
     entries = {name: results.get(name, {}) for name in models}
     return [
         name
         for name, entry in entries.items()
         if not of_these(entry, loaded, name, images)
-        or str(sigma) not in entry["psnr"].get(split, {})
+        or str(sigma) not in entry[numbers].get(split, {})
     ]
 
 

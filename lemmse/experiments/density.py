@@ -210,8 +210,7 @@ def run(
     if not all(0 < sigma <= 1 for sigma in sigmas):
         raise ValueError(f"sigma: expected numbers in (0, 1], got {sigmas}")
     models = chosen(models or usual["models"], folder)
-    if out is None and folder is not None:
-        raise ValueError("folder: the published results are about the models of the package")
+    record.check_published(out, folder)
     file, loaded = record.Record(NAME, out), Loaded(folder, device)
     places = tuple((data, sigma) for data in on or usual["on"] for sigma in sigmas)
     for name in models:

@@ -43,6 +43,12 @@ def silent(cell: str, done: int, total: int) -> None:
     """A bar that shows nothing."""
 
 
+def check_published(out: Path | None, folder: Path | None) -> None:
+    """ValueError if published results (``out`` is None) are asked of another folder's models."""
+    if out is None and folder is not None:
+        raise ValueError("folder: the published results are about the models of the package")
+
+
 @dataclass(frozen=True)
 class Cell:
     """A piece of work.

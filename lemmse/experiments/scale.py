@@ -115,8 +115,7 @@ def run(
         ``data`` (checksums), ``machine``, ``seed``, and ``psnr[split][sigma]`` with lists of one
         number an image, in dB, for each of `KINDS`.
     """
-    if out is None and folder is not None:
-        raise ValueError("folder: the published results are about the models of the package")
+    record.check_published(out, folder)
     patterns = QUICK["models"] if quick and models is None else models
     wanted = chosen(patterns, folder)
     file = record.Record(NAME, out)
@@ -139,12 +138,11 @@ class Compared(Loaded):
     Attributes:
         sample: from `Spec.problem`, split and sigma. All are kept: agnostic and aware networks
             need the same ones.
-        other, linear, affine: from `Spec.problem`, as ``formula``, of which two are kept.
+        other, linear, affine: from `Spec.problem`, as ``formula``.
     """
 
     def __init__(self, folder: Path | None, device: torch.device | str):
-        super().__init__(folder, device)
-        self.formula = lru_cache(maxsize=2)(self.formula.__wrapped__)
+        super().__init__(folder, device, formulas=2)  # with and without the physics
         self.sample = lru_cache(maxsize=None)(
             lambda shared, split, sigma: Sample(
                 Spec(*shared), self.formula(shared), split, sigma, device
@@ -217,6 +215,14 @@ def picked(images: Tensor, pixels: Tensor) -> Tensor:
     return torch.cat([part[:, :, where[:, 0], where[:, 1]].mT for part, where in groups])
 
 
+def estimated(estimator: Estimator, y: Tensor, sigma: float, pixels: Tensor) -> Tensor:
+    """What an estimator makes of measurements at the pixels of their groups: (B, PIXELS, C)."""
+    if isinstance(estimator, LinearFilter):
+        return picked(estimator(y, sigma), pixels)
+    groups = zip(y.split(TOGETHER), pixels, strict=True)
+    return torch.cat([estimator.at(part, sigma, where) for part, where in groups])
+
+
 def nearness(a: Tensor, b: Tensor) -> list[float]:
     """PSNR of values (B, PIXELS, C), one number an image, at most `CEILING`.
 
@@ -249,12 +255,7 @@ class Sample:
         truth, self._y = (t.to(device) for t in measurement(spec, split, sigma, IMAGES))
         self._pixels = sampled_pixels(split, sigma, tuple(truth.shape[2:])).to(device)
         self.goal = picked(truth, self._pixels)
-        self.estimate = self.estimated(formula)
-
-    def estimated(self, formula: Estimator) -> Tensor:
-        """What an LE-MMSE makes of the measurement at the pixels, (IMAGES, PIXELS, C)."""
-        groups = zip(self._y.split(TOGETHER), self._pixels, strict=True)
-        return torch.cat([formula.at(part, self._sigma, where) for part, where in groups])
+        self.estimate = estimated(formula, self._y, sigma, self._pixels)
 
     def of_network(
         self, network: nn.Module, crossed: Tensor | None = None
@@ -279,9 +280,9 @@ class Sample:
         """How near the formula is to the truth."""
         return {"formula_truth": nearness(self.estimate, self.goal)}
 
-    def to_formula(self, filtered: LinearFilter) -> list[float]:
-        """How near an estimator of whole images is to the formula."""
-        output = picked(filtered(self._y, self._sigma), self._pixels)
+    def to_formula(self, estimator: Estimator) -> list[float]:
+        """How near another estimator is to the formula."""
+        output = estimated(estimator, self._y, self._sigma, self._pixels)
         return nearness(output, self.estimate)
 
 
@@ -299,7 +300,7 @@ def _cell(spec: Spec, place: Place, models: list[str], loaded: Compared) -> Cell
         }
         other = loaded.other(spec.problem)
         if other is not None:
-            shared["other_formula"] = nearness(sample.estimated(other), sample.estimate)
+            shared["other_formula"] = sample.to_formula(other)
         partner, across = crossed(spec), None
         if partner is not None:
             across = loaded.sample(partner.problem, split, sigma).estimate

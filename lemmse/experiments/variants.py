@@ -17,7 +17,7 @@ from functools import lru_cache
 from itertools import product
 from math import log10
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 import torch
 from torch import Tensor
@@ -27,10 +27,10 @@ from ..estimators import LEMMSE, Estimator, LinearFilter
 from ..networks import MeasuredField
 from ..training import Probe
 from ..zoo import VariantSpec, matching, names
-from . import comparison, record
-from .comparison import SPLITS, Loaded, answer, measurement
+from . import comparison, record, scale
+from .comparison import SPLITS, Loaded, Place, answer, measurement
 from .record import Bar, Cell, silent
-from .scale import TOGETHER, picked
+from .scale import TOGETHER, estimated, picked
 
 NAME = "variants"
 TITLE = "networks that pad, stride, pool, dilate or are blind, against their own formulas"
@@ -59,8 +59,6 @@ QUICK = {
     "models": ("fashion-mnist/denoising/resnet-p7-stride2",),
     "places": (("test", 0.5),),
 }
-
-Place = tuple[str, float]
 
 
 def results(path: Path | None = None) -> dict:
@@ -108,8 +106,7 @@ def run(
         ``mse[split][sigma][part]`` with lists of one number an image, the mean squared difference
         over its pixels, for each of `KINDS` (``other_own`` only where there are 2 N images).
     """
-    if out is None and folder is not None:
-        raise ValueError("folder: the published results are about the models of the package")
+    record.check_published(out, folder)
     if models is None and quick and folder is None:
         models = QUICK["models"]
     there = names(folder, VariantSpec)
@@ -207,19 +204,14 @@ def _cell(problem: VariantSpec, place: Place, wanted: list[str], loaded: Compare
     models = [name for name in wanted if problems([name]) == [problem]]
 
     def left(results: dict) -> list[str]:
-        return [
-            name
-            for name in models
-            if not comparison.of_these(results.get(name, {}), loaded, name, IMAGES)
-            or str(sigma) not in results[name]["mse"].get(split, {})
-        ]
+        return comparison.unmeasured(results, place, models, loaded, IMAGES, "mse")
 
     def compute(results: dict) -> dict:
         truth, y = (t.to(loaded.device) for t in measurement(problem, split, sigma, IMAGES))
         known = loaded.estimators(problem)
         field = known["own"].field
         pixels = sampled_pixels(place, field.patch_size // 2, tuple(y.shape[2:])).to(y.device)
-        values = {who: _estimated(one, y, sigma, pixels) for who, one in known.items()}
+        values = {who: estimated(one, y, sigma, pixels) for who, one in known.items()}
         goal = values.pop("own")
         shared = {f"{who}_own": difference(value, goal) for who, value in values.items()}
         shared["own_truth"] = difference(goal, picked(truth, pixels))
@@ -244,14 +236,6 @@ def _cell(problem: VariantSpec, place: Place, wanted: list[str], loaded: Compare
     return Cell(label, lambda results: not left(results), compute)
 
 
-def _estimated(estimator: Estimator, y: Tensor, sigma: float, pixels: Tensor) -> Tensor:
-    """What an estimator makes of measurements at the pixels of their groups, (B, 2 PIXELS, C)."""
-    if isinstance(estimator, LinearFilter):
-        return picked(estimator(y, sigma), pixels)
-    groups = zip(y.split(TOGETHER), pixels, strict=True)
-    return torch.cat([estimator.at(part, sigma, where) for part, where in groups])
-
-
 def level(values: list[float]) -> float:
     """The PSNR, in dB, of the mean over the images of mean squared differences.
 
@@ -269,5 +253,5 @@ def paired(right: list[float], wrong: list[float]) -> float:
         >>> round(paired([1.0, 1.0, 1.0], [2.0, 3.0, 4.0]), 2)
         3.46
     """
-    differences = [b - a for a, b in zip(right, wrong, strict=True)]
-    return mean(differences) / (stdev(differences) / len(differences) ** 0.5)
+    value, error = scale.level([b - a for a, b in zip(right, wrong, strict=True)])
+    return value / error

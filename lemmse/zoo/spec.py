@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -51,8 +52,47 @@ PREINVERSES = {
 }
 
 
+class LocalSpec(ModelSpec):
+    """The name of a local network: how one is made is the same for all of them.
+
+    Attributes:
+        architecture: one of `ARCHITECTURES`.
+    """
+
+    architecture: str
+
+    @abstractmethod
+    def arguments(self, channels: int) -> dict[str, int | bool | str]:
+        """What the class of the network is called with."""
+
+    def fresh(self, problem: Problem, size: dict[str, int] | None = None) -> LocalNetwork:
+        """A new network for a problem, with random weights and the skip connection fitted.
+
+        Args:
+            problem: from `pose`.
+            size: width and depth; None: those of the zoo.
+        """
+        skip = Skip.fit(problem.images, problem.clean(), problem.preinverse)
+        return self.network(problem.images.shape[1], skip, size)
+
+    def describe(self, network: LocalNetwork) -> dict:
+        """What a card says of a network, for `build`."""
+        return {"name": self.architecture, "arguments": self.arguments(network.channels)}
+
+    def build(self, name: str, arguments: dict) -> LocalNetwork:
+        """The network that a card describes, with random weights."""
+        return ARCHITECTURES[name](**arguments)
+
+    def network(
+        self, channels: int, skip: Skip | None = None, size: dict[str, int] | None = None
+    ) -> LocalNetwork:
+        """A new network of this architecture, with random weights."""
+        arguments = self.arguments(channels) | (size or {})
+        return ARCHITECTURES[self.architecture](skip=skip, **arguments)
+
+
 @dataclass(frozen=True, order=True)
-class Spec(ModelSpec):
+class Spec(LocalSpec):
     """What a model was trained for.
 
     The name reads ``dataset/task/architecture-pP[-physics][-nN]``: the physics is left out for
@@ -147,31 +187,6 @@ class Spec(ModelSpec):
         """What the network has to solve: it is given z = B y."""
         operator = self.operator(tuple(images.shape[2:]))
         return Problem.of(images, operator, self.preinverse, REGULARISATION)
-
-    def fresh(self, problem: Problem, size: dict[str, int] | None = None) -> LocalNetwork:
-        """A new network for a problem, with random weights and the skip connection fitted.
-
-        Args:
-            problem: from `pose`.
-            size: width and depth; None: those of the zoo.
-        """
-        skip = Skip.fit(problem.images, problem.clean(), problem.preinverse)
-        return self.network(problem.images.shape[1], skip, size)
-
-    def describe(self, network: LocalNetwork) -> dict:
-        """What a card says of a network, for `build`."""
-        return {"name": self.architecture, "arguments": self.arguments(network.channels)}
-
-    def build(self, name: str, arguments: dict) -> LocalNetwork:
-        """The network that a card describes, with random weights."""
-        return ARCHITECTURES[name](**arguments)
-
-    def network(
-        self, channels: int, skip: Skip | None = None, size: dict[str, int] | None = None
-    ) -> LocalNetwork:
-        """A new network of this architecture, with random weights."""
-        arguments = self.arguments(channels) | (size or {})
-        return ARCHITECTURES[self.architecture](skip=skip, **arguments)
 
     def arguments(self, channels: int) -> dict[str, int | bool]:
         """What the class of the network is called with."""

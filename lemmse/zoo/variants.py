@@ -9,11 +9,11 @@ from typing import ClassVar
 from torch import Tensor
 
 from ..fields import Field
-from ..networks import LocalNetwork, Skip, field_of
+from ..networks import field_of
 from ..operators import Identity
 from ..training import Problem, Settings
-from .base import ModelSpec, check_known
-from .spec import ARCHITECTURES, SIZES
+from .base import check_known
+from .spec import SIZES, LocalSpec
 
 VARIANTS: dict[str, tuple[str, dict]] = {
     "zeros": ("resnet", {"padding": "zeros"}),
@@ -37,7 +37,7 @@ SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True, order=True)
-class VariantSpec(ModelSpec):
+class VariantSpec(LocalSpec):
     """What a denoiser with another field than a circular P x P patch was trained for.
 
     The name reads ``dataset/denoising/architecture-pP-variant[-nN][-sS]``: N is left out where it
@@ -133,23 +133,6 @@ class VariantSpec(ModelSpec):
         """What the network has to solve; blind ones are not shown clean images."""
         return Problem.self_supervised(images) if self.variant == "blind" else Problem.of(images)
 
-    def fresh(self, problem: Problem, size: dict[str, int] | None = None) -> LocalNetwork:
-        """A new network for a problem, with random weights and the skip connection fitted.
-
-        Args:
-            problem: from `pose`.
-            size: width and depth; None: those of the zoo.
-        """
-        skip = Skip.fit(problem.images, problem.clean(), problem.preinverse)
-        return self.network(problem.images.shape[1], skip, size)
-
-    def network(
-        self, channels: int, skip: Skip | None = None, size: dict[str, int] | None = None
-    ) -> LocalNetwork:
-        """A new network of this architecture and variant, with random weights."""
-        arguments = self.arguments(channels) | (size or {})
-        return ARCHITECTURES[self.architecture](skip=skip, **arguments)
-
     def field(self, image_shape: tuple[int, int, int]) -> Field:
         """The field, measured on a narrow network with random weights.
 
@@ -174,14 +157,6 @@ class VariantSpec(ModelSpec):
         options = VARIANTS[self.variant][1]
         size = SIZES[self.architecture] | (PADDED if "padding" in options else {})
         return {"channels": channels, "patch_size": self.patch_size, **size, **options}
-
-    def describe(self, network: LocalNetwork) -> dict:
-        """What a card says of a network, for `build`."""
-        return {"name": self.architecture, "arguments": self.arguments(network.channels)}
-
-    def build(self, name: str, arguments: dict) -> LocalNetwork:
-        """The network that a card describes, with random weights."""
-        return ARCHITECTURES[name](**arguments)
 
 
 def variant_catalogue() -> list[VariantSpec]:
