@@ -16,6 +16,7 @@ from pypdf.generic import (
     NullObject,
 )
 
+from lemmse.files import replaced
 from paper_pages import SCHEME
 
 NUMBER_FONT = "/PageNumber"
@@ -66,8 +67,8 @@ def join(every, path, title, author):
     writer.add_metadata({"/Title": title, "/Author": author})
     writer.page_mode = "/UseOutlines"
     writer.compress_identical_objects(remove_duplicates=True, remove_unreferenced=True)
-    with path.open("wb") as file:
-        writer.write(file)
+    with replaced(path) as draft:
+        writer.write(draft)
     return len(writer.pages), lost
 
 
