@@ -203,6 +203,9 @@ class ResidualBlock(nn.Module):
         kernel_size: of :math:`W_1`; 3 makes the receptive field grow by one pixel on each side,
             and the output, computed without padding, smaller by as much.
         padding, dilation: of :math:`W_1`, see `convolution`.
+        normalised: False takes h for :math:`|h|`. Where :math:`W_1` looks at neighbours, what they
+            say is then still linear in them: |h| keeps the direction of a pixel's features, and of
+            their size nothing.
 
     Example:
         >>> block = ResidualBlock(8, 16, kernel_size=3)
@@ -217,8 +220,10 @@ class ResidualBlock(nn.Module):
         kernel_size: int = 1,
         padding: str = "circular",
         dilation: int = 1,
+        normalised: bool = True,
     ):
         super().__init__()
+        self.normalised = normalised
         self.margin = dilation * (kernel_size // 2) if padding == "circular" else 0
         self.modulation = nn.Linear(EMBEDDING, 2 * width)
         if kernel_size == 1:
@@ -230,7 +235,8 @@ class ResidualBlock(nn.Module):
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
         """The next h, given the features of sigma, (B, 32)."""
         scale, offset = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
-        normal = h * (h.square().mean(1, keepdim=True) + 1e-6).rsqrt()
+        size = h.square().mean(1, keepdim=True) + 1e-6
+        normal = h * size.rsqrt() if self.normalised else h
         step = functional.silu(self.first(normal * (1 + scale) + offset))
         return cropped(h, self.margin) + self.second(step)
 

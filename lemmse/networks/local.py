@@ -101,6 +101,9 @@ class ResNet(Chain):
         width: channels inside.
         depth: number of residual blocks that mix only the channels of a pixel.
         dilation: d, the distance between the pixels that a convolution sees.
+        normalised: whether the blocks with a 3 x 3 convolution normalise the features of each
+            pixel, see `ResidualBlock`. Without, the network is nearer to LE-MMSE where there is
+            much noise (`experiments.deficit`).
 
     Raises:
         ValueError: see `LocalNetwork`; or if stride and dilation do not give P.
@@ -124,6 +127,7 @@ class ResNet(Chain):
         padding: str = "circular",
         stride: int = 1,
         dilation: int = 1,
+        normalised: bool = True,
     ):
         super().__init__(channels, patch_size, skip, marks_zeros, padding, stride)
         check_positive_integers(width=width, depth=depth, dilation=dilation)
@@ -132,7 +136,9 @@ class ResNet(Chain):
             self.first = Pointwise(self.inputs, width)
         else:
             self.first = nn.Conv2d(self.inputs, width, stride, stride=stride)
-        spatial = [ResidualBlock(width, width, 3, padding, dilation) for _ in range(count)]
+        spatial = [
+            ResidualBlock(width, width, 3, padding, dilation, normalised) for _ in range(count)
+        ]
         pointwise = [ResidualBlock(width, 2 * width) for _ in range(depth)]
         self.blocks = nn.ModuleList(spatial + pointwise)
         self.last = Pointwise(width, channels * stride**2)

@@ -29,7 +29,7 @@ SIZES = {
 """Networks for small training sets."""
 WIDE = {
     "unet": {"width": 96},
-    "resnet": {"width": 128, "depth": 3},
+    "resnet": {"width": 128, "depth": 3, "normalised": False},
     "patchmlp": {"width": 192, "depth": 4},
 }
 """Networks for at least `MANY` images, where the small ones are the bottleneck at large sigma."""

@@ -15,27 +15,39 @@ from lemmse.experiments import (
     EXPERIMENTS,
     comparison,
     data_efficiency,
+    deficit,
     density,
     dip_image,
     dip_step,
     dip_stopping,
     dip_width,
     ladder,
+    pooling,
     scale,
     tomography,
     variants,
     whose,
 )
 from lemmse.training import Settings
-from lemmse.zoo import Spec
+from lemmse.zoo import Spec, VariantSpec
 
 NAMES = [f"photos-grey/denoising/{kind}-p3-n6" for kind in ("patchmlp", "resnet", "unet")]
 VARIANT = "photos-grey/denoising/patchmlp-p3-blind-n6"
+POOLING = "photos-grey/denoising/unet-p7-pool2-n6"
 TRAINED = [
     VARIANT,
     NAMES[2],
     *(f"photos-grey/blur/{kind}-k1" for kind in ("lista", "ista", "proximal")),
 ]
+
+
+def untrained_pooling(name):
+    """In the place of `zoo.load`: the same random weights at every call."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return VariantSpec.parse(name).network(1, size={"width": 8}).eval()
+
+
 SMALL = {
     dip_image: {"TRAINING": 12, "PHOTOS": (0, 1), "ITERATIONS": 3, "RECORD": 1},
     dip_step: {"RUNS": 2, "SIZES": (2,), "WIDTHS": (20,), "STEPS": (0.5, 500.0), "ITERATIONS": 20},
@@ -55,6 +67,13 @@ SMALL = {
         "SIGMAS": (0.2,),
         "TRAINING": Settings(batch=4, crop=4, records=2),
     },
+    deficit: {
+        "RESNET": Spec("photos-grey", "denoising", patch_size=3, images=6, architecture="resnet"),
+        "CHANGES": {"two last layers": ({"width": 8, "depth": 1}, {})},
+        **{"OTHERS": {}, "SEEDS": (0,)},
+        "TRAINING": Settings(steps=2, batch=4, crop=4, records=1),
+    },
+    pooling: {"MODEL": POOLING, "SIGMAS": (0.2,), "load": untrained_pooling},
     whose: {
         **{"DATASET": "photos-grey", "TASKS": ("inpainting",), "COUNTS": (6,), "LARGEST": 6},
         **{"SETS": {"A": 0, "B": 6}, "SIGMAS": (0.2,), "IMAGES": 2, "WIDTH": 8, "DEPTH": 1},
@@ -111,6 +130,8 @@ def _few_pixels(monkeypatch):
     monkeypatch.setattr(variants, "IMAGES", 8)
     monkeypatch.setattr(variants, "PIXELS", 3)
     monkeypatch.setattr(variants, "SIGMAS", (0.2,))
+    monkeypatch.setattr(pooling, "IMAGES", 8)
+    monkeypatch.setattr(ladder, "SIGMAS", (0.2,))
 
 
 @pytest.mark.parametrize("experiment", SMALL, ids=[module.NAME for module in SMALL])
