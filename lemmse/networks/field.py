@@ -13,6 +13,7 @@ from ..operators.checks import check_image_shape
 
 TRIALS = 3
 """Random images tried: a gradient may vanish at one of them, as behind a closed ReLU."""
+AT_ONCE = 64  # output pixels differentiated at once, one copy of the image each
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def receptive_field(
     error = 0.0
     for _ in range(TRIALS):
         z = torch.rand(1, channels, height, width, generator=generator).to(home)
-        mask |= _seen(call, z, generator)
+        for pixel, seen in enumerate(seen_by_pixels(call, z, generator)):
+            mask |= seen.roll((-(pixel // width), -(pixel % width)), (0, 1))
         error = max(error, _shift_error(call, z))
     mask = mask.roll((height // 2, width // 2), (0, 1))
     return ReceptiveField(mask, _extent(mask), error)
@@ -100,27 +102,33 @@ def as_function(
 def check_output(output: Tensor, z: Tensor) -> None:
     """ValueError unless the output of a network are images of the height and width of z."""
     if output.ndim != 4 or output.shape[2:] != z.shape[2:]:
-        expected = f"(1, C, {z.shape[2]}, {z.shape[3]})"
+        expected = f"(B, C, {z.shape[2]}, {z.shape[3]})"
         raise ValueError(f"network: expected an output {expected}, got {tuple(output.shape)}")
 
 
-def _seen(call: Callable[[Tensor], Tensor], z: Tensor, generator: torch.Generator) -> Tensor:
-    """The offsets (H, W), from 0 and circular, of the input pixels with a gradient."""
+def seen_by_pixels(
+    call: Callable[[Tensor], Tensor], z: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Which input pixels each output pixel has a gradient by: (H*W, H, W) boolean.
+
+    Args:
+        call: see `as_function`.
+        z: one image, (1, C, H, W).
+        generator: for the direction, among the channels, in which the output is differentiated.
+    """
     height, width = z.shape[2:]
-    z = z.clone().requires_grad_()
-    output = call(z)
-    check_output(output, z)
-    direction = torch.randn(output.shape[1], generator=generator).to(output)
-    pixels = torch.einsum("bchw,c->hw", output, direction)
-    seen = torch.zeros(height, width, dtype=torch.bool)
-    for row in range(height):
-        for column in range(width):
-            (gradient,) = torch.autograd.grad(
-                pixels[row, column], z, retain_graph=True, materialize_grads=True
-            )
-            nonzero = (gradient != 0).any(1)[0].cpu()
-            seen |= nonzero.roll((-row, -column), (0, 1))
-    return seen
+    seen = []
+    for pixels in torch.arange(height * width).split(AT_ONCE):
+        batch = z.detach().repeat(len(pixels), 1, 1, 1).requires_grad_()
+        output = call(batch)
+        check_output(output, batch)
+        direction = torch.randn(output.shape[1], generator=generator).to(output)
+        flat = torch.einsum("bchw,c->bhw", output, direction).flatten(1)
+        total = flat[torch.arange(len(pixels)), pixels].sum()
+        total = total + 0 * batch.sum()  # a constant network has a gradient then, too: zero
+        (gradient,) = torch.autograd.grad(total, batch)
+        seen.append((gradient != 0).any(1).cpu())
+    return torch.cat(seen)
 
 
 @torch.no_grad()

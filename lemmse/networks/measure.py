@@ -11,13 +11,11 @@ from torch import Tensor, nn
 from ..devices import plain_mode
 from ..fields import Field
 from ..operators.checks import check_image_shape
-from .field import TRIALS, as_function, check_output
+from .field import TRIALS, as_function, check_output, seen_by_pixels
 
 LARGEST_PERIOD = 8
 TOLERANCE = 1e-3
 """How far from equal two outputs may be that should be equal, relative to the largest output."""
-
-AT_ONCE = 64  # output pixels differentiated at once, one copy of the image each
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ def field_of(
     unsteady = _unsteady(call, z, network)
     if unsteady:
         return MeasuredField(None, False, (unsteady,))
-    seen = torch.stack([_seen(call, one[None], generator) for one in z]).any(0)
+    seen = torch.stack([seen_by_pixels(call, one[None], generator) for one in z]).any(0)
     return _described(call, network, z, seen)
 
 
@@ -114,22 +112,6 @@ def _unsteady(call: Callable[[Tensor], Tensor], z: Tensor, network: object) -> s
 
 def _alike(a: Tensor, b: Tensor) -> bool:
     return bool((a - b).abs().max() <= TOLERANCE * b.abs().max())
-
-
-def _seen(call: Callable[[Tensor], Tensor], z: Tensor, generator: torch.Generator) -> Tensor:
-    """Which input pixels have a gradient, for each output pixel: (H*W, H, W) boolean."""
-    height, width = z.shape[2:]
-    seen = []
-    for pixels in torch.arange(height * width).split(AT_ONCE):
-        batch = z.detach().repeat(len(pixels), 1, 1, 1).requires_grad_()
-        output = call(batch)
-        direction = torch.randn(output.shape[1], generator=generator).to(output)
-        flat = torch.einsum("bchw,c->bhw", output, direction).flatten(1)
-        total = flat[torch.arange(len(pixels)), pixels].sum()
-        total = total + 0 * batch.sum()  # a constant network has a gradient then, too: zero
-        (gradient,) = torch.autograd.grad(total, batch)
-        seen.append((gradient != 0).any(1).cpu())
-    return torch.cat(seen)
 
 
 def _described(
