@@ -5,6 +5,8 @@
 - `fashion-mnist`: 60,000 + 10,000 grey images, 28 x 28.
 - `cifar10`: 50,000 + 10,000 RGB images, 32 x 32.
 - `infrared`: 10,000 + 2,000 synthetic temperature maps, 32 x 32; see `lemmse.datasets.infrared`.
+- `faces`: 80 + 20 grey faces, 25 x 25, inside scikit-image.
+- `ffhq32`: 60,000 + 10,000 RGB faces, 32 x 32, if you have made them; see `lemmse.datasets.faces`.
 - `folder:<path>`: the png, jpg, bmp and tif images, all of one size, in a folder of yours.
 - `fastmri:<path>`: grey MR images, 320 x 320, from a folder of single-coil fastMRI files.
 
@@ -28,13 +30,23 @@ import torch
 from torch import Tensor
 
 from .download import cache_folder
+from .faces import FFHQ, Faces
 from .fastmri import FastMRI
 from .folder import Folder, read_file
 from .infrared import Infrared
 from .photos import Photos
 from .standard import CIFAR10, FashionMNIST
 
-NAMES = ("photos", "photos-grey", "fashion-mnist", "cifar10", "infrared")
+NAMED = {
+    "photos": lambda: Photos(grey=False),
+    "photos-grey": lambda: Photos(grey=True),
+    "fashion-mnist": FashionMNIST,
+    "cifar10": CIFAR10,
+    "infrared": Infrared,
+    "faces": Faces,
+    "ffhq32": FFHQ,
+}
+NAMES = tuple(NAMED)
 SPLITS = ("train", "test")
 ON_DISK = {"folder": Folder, "fastmri": FastMRI}  # named <kind>:<path>
 
@@ -63,8 +75,7 @@ def load(
     """Load the first n images of a data set.
 
     Args:
-        name: `photos`, `photos-grey`, `fashion-mnist`, `cifar10`, `infrared`, `folder:<path>` or
-            `fastmri:<path>`.
+        name: one of `NAMES`, `folder:<path>` or `fastmri:<path>`.
         split: `train` or `test`.
         n: how many; None: all. In `photos` and `infrared` every prefix is a fair sample.
         fallback: a data set to use instead, with a warning, if this one cannot be had. Its images
@@ -236,14 +247,8 @@ def find(name: str) -> Source:
         >>> find("photos").title
         'Photos'
     """
-    if name in ("photos", "photos-grey"):
-        return Photos(grey=name == "photos-grey")
-    if name == "fashion-mnist":
-        return FashionMNIST()
-    if name == "cifar10":
-        return CIFAR10()
-    if name == "infrared":
-        return Infrared()
+    if isinstance(name, str) and name in NAMED:
+        return NAMED[name]()
     kind, _, path = name.partition(":") if isinstance(name, str) else ("", "", "")
     if kind in ON_DISK and path:
         return ON_DISK[kind](path)
