@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from glob import escape
 from os import getpid
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def locked(path: Path, patience: float = PATIENCE) -> Iterator[None]:
     """Keeps other processes from what they do under the lock of the same file.
 
     The system frees the lock when a process ends, however it ends. A process that holds the lock
-    may take it again.
+    may take it again. A link and the file that it leads to share one lock.
 
     Args:
         path: the file, which need not exist; its folder must.
@@ -38,6 +38,7 @@ def locked(path: Path, patience: float = PATIENCE) -> Iterator[None]:
         >>> with locked(path):
         ...     _ = path.write_text("mine")
     """
+    path = path.resolve()
     lock = FileLock(path.with_name(f".{path.name}.lock"), is_singleton=True)
     with lock.acquire(timeout=patience):
         try:
@@ -56,6 +57,7 @@ def replaced(path: Path) -> Iterator[Path]:
 
     It has the ending of `path`, from which some libraries tell the format. One process at a time
     writes a file, so that drafts found there are of processes that were killed: they are removed.
+    Where `path` is a link, the file that it leads to is replaced.
 
     Example:
         >>> import tempfile
@@ -65,9 +67,12 @@ def replaced(path: Path) -> Iterator[Path]:
         >>> path.read_text()
         'new'
     """
+    path = path.resolve()
+    drafts = re.compile(rf"\.{re.escape(path.stem)}\.\d+\.draft{re.escape(path.suffix)}")
     with locked(path):
-        for left in path.parent.glob(f".{escape(path.stem)}.[0-9]*.draft{escape(path.suffix)}"):
-            left.unlink(missing_ok=True)
+        for left in path.parent.iterdir():
+            if drafts.fullmatch(left.name):
+                left.unlink(missing_ok=True)
         draft = _draft(path)
         try:
             yield draft
@@ -80,6 +85,23 @@ def _draft(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{getpid()}.draft{path.suffix}")
 
 
+def expanded(path: Path | str) -> Path:
+    """A path whose ``~`` is a person's home.
+
+    Raises:
+        ValueError: there is no such person.
+
+    Example:
+        >>> expanded("~nobody-here/images")
+        Traceback (most recent call last):
+        ValueError: ~nobody-here/images: expected ~ or ~<user of this machine>
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{path}: expected ~ or ~<user of this machine>") from error
+
+
 def check_writable(path: Path) -> None:
     """ValueError if a file cannot be written there: to be asked before a computation, not after.
 
@@ -88,12 +110,16 @@ def check_writable(path: Path) -> None:
         Traceback (most recent call last):
         ValueError: /nowhere/a.json: expected a file in an existing folder
     """
-    if not path.parent.is_dir() or (path.exists() and not path.is_file()):
+    try:
+        file = path.resolve()
+    except RuntimeError as error:  # a link that leads to itself
+        raise ValueError(f"{path}: cannot be written: {error}") from error
+    if not file.parent.is_dir() or (file.exists() and not file.is_file()):
         raise ValueError(f"{path}: expected a file in an existing folder")
-    draft = _draft(path)
+    draft = _draft(file)
     try:
         draft.touch()
-        draft.unlink()
+        draft.unlink(missing_ok=True)  # whoever writes the file may have tidied it up
     except OSError as error:
         raise ValueError(f"{path}: cannot be written: {error}") from error
 
@@ -138,7 +164,7 @@ def read_json(path: Path) -> object:
         raise ValueError(f"{path}: expected a file, got a folder")
     try:
         return json.loads(path.read_bytes())
-    except ValueError as error:  # of decoding the bytes, or the JSON
+    except (ValueError, RecursionError) as error:  # of decoding the bytes, or the JSON
         raise ValueError(f"{path}: expected a file of JSON: {error}") from error
 
 

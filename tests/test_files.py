@@ -70,6 +70,7 @@ def test_a_killed_process_leaves_the_old_file_and_no_lock(tmp_path):
 
 def test_drafts_of_other_files_stay(tmp_path):
     others = [".b.1.draft.json", ".a.1.draft.txt", ".a.json", ".a.b.1.draft.json"]
+    others += [".a.2.1.draft.json", ".a.2b.1.draft.json"]  # of a.2.json and a.2b.json
     for name in others:
         (tmp_path / name).touch()
     write_json(tmp_path / "a.json", 1)
@@ -106,7 +107,38 @@ def test_a_lock_may_be_taken_again_by_its_holder_and_ends_with_the_outermost(tmp
     assert hidden(tmp_path) == []
 
 
-@pytest.mark.parametrize("content", ["", "{", "\x00\xff"])
+def test_a_link_leads_to_the_file_that_is_written_and_locked(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here").mkdir()
+    file, link = tmp_path / "there" / "a.json", tmp_path / "here" / "b.json"
+    link.symlink_to(file)
+    check_writable(link)
+    write_json(link, 1)  # the file does not exist yet
+    file.write_text("{}")
+    processes = [Process(add, file, "x"), Process(add, link, "y")]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert read_json(file) == {f"{name}{i}": i for name in "xy" for i in range(20)}
+    assert link.is_symlink()
+    assert hidden(file.parent) == hidden(link.parent) == []
+
+
+def test_links_that_lead_nowhere_are_refused(tmp_path):
+    loop, nowhere, folder = (tmp_path / name for name in ("loop", "nowhere", "folder"))
+    loop.symlink_to(loop)
+    nowhere.symlink_to(tmp_path / "none" / "a")
+    folder.symlink_to(tmp_path)
+    for path in (loop, nowhere, folder):
+        with pytest.raises(ValueError, match=f"{path}: (expected a file|cannot be written)"):
+            check_writable(path)
+
+
+def test_a_check_bears_that_another_process_tidies_up(tmp_path, monkeypatch):
+    touch = Path.touch
+    monkeypatch.setattr(Path, "touch", lambda path: [touch(path), path.unlink()])
+    check_writable(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("content", ["", "{", "\x00\xff", pytest.param("[" * 100_000, id="deep")])
 def test_what_is_no_json_is_named(tmp_path, content):
     path = tmp_path / "a.json"
     path.write_text(content)
