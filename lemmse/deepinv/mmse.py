@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from deepinv.datasets.base import batch_as_dict
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .. import estimators
+from ..operators.checks import describe
 from .models import Denoiser
 
 
@@ -80,10 +83,19 @@ class LEMMSE(Denoiser):
 def images_of(dataloader: Tensor | DataLoader, device: torch.device | str) -> Tensor:
     """Returns all images of a data loader, or a tensor, on a device.
 
+    Raises:
+        ValueError: it is no loader, or gives no batches of images of one shape.
+
     Example:
         >>> images_of(DataLoader(torch.zeros(5, 1, 2, 2), batch_size=2), "cpu").shape
         torch.Size([5, 1, 2, 2])
     """
     if isinstance(dataloader, Tensor):
         return dataloader.to(device)
-    return torch.cat([batch_as_dict(batch)["x"].to(device) for batch in dataloader])
+    wanted = "expected a tensor of images, or a loader of batches of them, all of one shape"
+    if not isinstance(dataloader, Iterable) or isinstance(dataloader, str):
+        raise ValueError(f"{wanted}, got {describe(dataloader)}")
+    try:
+        return torch.cat([batch_as_dict(batch)["x"].to(device) for batch in dataloader])
+    except Exception as error:  # the loader may be anybody's, and give anything
+        raise ValueError(f"{wanted}, got {type(error).__name__}: {error}") from error

@@ -10,6 +10,7 @@ from deepinv.physics import GaussianNoise
 from torch import Tensor
 
 from ..devices import precise
+from ..networks import LocalNetwork
 from ..operators import MRI, Identity
 from ..operators.checks import check_images, describe, noise_levels
 from .operators import RealImageMRI
@@ -34,7 +35,8 @@ class Denoiser(foreign.Denoiser):
             limit.
 
     Raises:
-        ValueError: the model is for another operator or no callable, or ``beyond`` is unknown.
+        ValueError: the model is for another operator or no callable, or ``beyond`` is unknown. (A
+            ``LocalNetwork`` does not hold its operator; its skip connection tells if there is one.)
 
     Example:
         >>> from lemmse import estimators
@@ -54,6 +56,11 @@ class Denoiser(foreign.Denoiser):
                 f"expected a model for denoising, got one for {type(operator).__name__}; "
                 "Reconstructor takes it"
             )
+        if isinstance(model, LocalNetwork) and not model.skip.denoises:
+            raise ValueError(
+                "expected a model for denoising, got a local network that was fitted to another "
+                "operator or pre-inverse: its input is z = B y, and no noisy image"
+            )
         if beyond not in BEYOND:
             raise ValueError(f"expected beyond to be one of {BEYOND}, got {beyond!r}")
         self.model = model
@@ -71,7 +78,8 @@ class Denoiser(foreign.Denoiser):
             (B, C, H, W), of the dtype of x.
 
         Raises:
-            ValueError: x or sigma do not fit, or sigma is beyond what the model knows.
+            ValueError: x or sigma do not fit, sigma is beyond what the model knows, or the model
+                returns no images of the shape of x.
         """
         if isinstance(x, Tensor) and x.dtype in HALF:
             return self(x.float(), sigma).to(x.dtype)
@@ -80,11 +88,21 @@ class Denoiser(foreign.Denoiser):
         levels = self._within(levels)
         noisy = levels.detach() > 0
         if noisy.all():
-            return self.model(x, levels)
+            return self._denoised(x, levels)
         if not noisy.any():
             return x.clone()
-        denoised = self.model(x[noisy], levels[noisy])
+        denoised = self._denoised(x[noisy], levels[noisy])
         return x.masked_scatter(noisy[:, None, None, None], denoised)
+
+    def _denoised(self, x: Tensor, levels: Tensor) -> Tensor:
+        """What the model makes of noisy images: it may be anybody's, and return anything."""
+        y = self.model(x, levels)
+        if not isinstance(y, Tensor) or y.shape != x.shape or not y.is_floating_point():
+            raise ValueError(
+                f"expected the model to take {describe(x)} to images of the same shape, got "
+                f"{describe(y)}"
+            )
+        return y.to(x.dtype)
 
     def _within(self, levels: Tensor) -> Tensor:
         """Noise levels that the model knows."""
@@ -100,11 +118,13 @@ class Denoiser(foreign.Denoiser):
 
 
 class Reconstructor(foreign.Reconstructor):
-    """An estimator or a network with physics inside as deepinv's ``reconstructor(y, physics)``.
+    r"""An estimator or a network with physics inside as deepinv's ``reconstructor(y, physics)``.
 
     The noise level is that of ``physics.noise_model``. The model knows its operator already, so
     ``physics`` must be the same: that is checked on one image at every call. Measurements of `MRI`
-    are taken in deepinv's layout (see `RealImageMRI`).
+    are taken in deepinv's layout (see `RealImageMRI`). Where measurements are complex, deepinv's
+    sigma is that of both parts together, and the model is given :math:`\sigma / \sqrt 2`, that of
+    each.
 
     Args:
         model: called as ``model(y, sigma)``, with attributes ``operator`` and ``image_shape``.
@@ -147,6 +167,8 @@ class Reconstructor(foreign.Reconstructor):
             ValueError: the noise is not Gaussian, the physics is another than the model's, or y
                 does not fit.
         """
+        if not isinstance(y, Tensor):
+            raise ValueError(f"expected y to be a tensor of measurements, got {describe(y)}")
         noise = getattr(physics, "noise_model", None)
         if not isinstance(noise, GaussianNoise):
             raise ValueError(
@@ -161,5 +183,7 @@ class Reconstructor(foreign.Reconstructor):
                 f"got another, {type(physics).__name__}"
             )
         sigma = noise_levels(noise.sigma, len(y), precise(y.device), y.device)
+        if y.is_complex():
+            sigma = sigma / 2**0.5
         natural = y if operator is self.model.operator else operator.natural(y)
         return self.model(natural, sigma)

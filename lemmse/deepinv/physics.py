@@ -21,8 +21,9 @@ OF_THE_NOISE = ("sigma", "seed")
 class Physics(foreign.LinearPhysics):
     r"""One of our operators with Gaussian noise, as deepinv's ``LinearPhysics``.
 
-    ``physics(x)`` is ``A x + sigma e``. Pseudo-inverse and proximal operator are exact, in closed
-    form,
+    ``physics(x)`` is ``A x + sigma e``; a complex e has variance 1, half of it in each part, as
+    everywhere in deepinv (not as in our ``measure``). Pseudo-inverse and proximal operator are
+    exact, in closed form,
 
     .. math:: \arg\min_u \tfrac{\gamma}{2} \|A u - y\|^2 + \tfrac12 \|u - z\|^2
         = z + (A^T A + I / \gamma)^{-1} A^T (y - A z),
@@ -60,7 +61,7 @@ class Physics(foreign.LinearPhysics):
     ):
         operator = as_operator(operator, image_shape)
         given = as_numbers(sigma)
-        many = 1 if given is None or given.ndim == 0 else len(given)
+        many = 1 if given is None or given.ndim == 0 else max(1, len(given))
         levels = noise_levels(sigma, many, torch.float32, torch.device("cpu"), zero=True)
         noise = foreign.GaussianNoise(levels if many > 1 else levels[0], rng=generator)
         super().__init__(noise_model=noise, img_size=image_shape)

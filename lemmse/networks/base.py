@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -100,6 +101,18 @@ class Skip(nn.Module):
         """
         m_x, m_z, v_x, v_z, _, _, gain = self.statistics.tolist()
         return Skip((m_x, m_z, v_x, v_z, 0.0, v_x, gain))
+
+    @property
+    def denoises(self) -> bool:
+        """Whether z is an image with white noise, by the statistics: A and B are the identity.
+
+        Example:
+            >>> Skip().denoises
+            True
+        """
+        m_x, m_z, v_x, v_z, _, _, gain = self.statistics.tolist()
+        pairs = ((m_x, m_z), (v_x, v_z), (gain, 1.0))
+        return all(math.isclose(a, b, rel_tol=1e-5) for a, b in pairs)
 
     def variance(self, sigma: Tensor) -> Tensor:
         """The variance of a pixel of z, of the shape of sigma."""

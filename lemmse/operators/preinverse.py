@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from importlib import import_module
 
 from .base import Operator
@@ -59,7 +60,9 @@ def preinverse(
 
 
 def as_operator(operator: object, image_shape: Sequence[int] | None) -> Operator:
-    """Returns an `Operator`: an object of another library is replaced by ours, or wrapped.
+    """Returns an `Operator`: an object of another library is replaced by ours, or a copy wrapped.
+
+    So later changes of the object change nothing, unless it cannot be copied.
 
     Args:
         operator: an `Operator`, or an object with linear methods ``A`` and ``A_adjoint``.
@@ -81,7 +84,20 @@ def as_operator(operator: object, image_shape: Sequence[int] | None) -> Operator
             f"expected an operator with methods A and A_adjoint, got {describe(operator)}"
         )
     image_shape = check_image_shape(image_shape, None)
-    return known(operator, image_shape) or ForeignOperator(operator, image_shape)
+    return known(operator, image_shape) or ForeignOperator(copied(operator), image_shape)
+
+
+def copied(value: object) -> object:
+    """Returns a copy of an object with all that it holds; the object itself if it has none.
+
+    Example:
+        >>> copied([1, [2]])
+        [1, [2]]
+    """
+    try:
+        return deepcopy(value)
+    except Exception:  # of any kind: the code is not ours
+        return value
 
 
 def known(operator: object, image_shape: tuple[int, int, int]) -> Operator | None:

@@ -127,11 +127,36 @@ def test_no_images(estimate, x):
         (lemmse.MMSE, "type"),
         (0.5, "float"),
         (lemmse.MMSE(photos(2), Mask.central(2, (8, 8))), "Mask.*Reconstructor"),
+        (lemmse.zoo.load("photos-grey/blur/unet-p5-aware"), "another operator or pre-inverse"),
+        (lemmse.zoo.load("photos-grey/blur/unet-p5-agnostic"), "another operator"),
+        (lemmse.zoo.load("photos-grey/inpainting/unet-p5-agnostic"), "another operator"),
     ],
 )
 def test_no_denoisers(model, message):
     with pytest.raises(ValueError, match=message):
         ours.Denoiser(model)
+
+
+@pytest.mark.parametrize("sigma", [0.2, torch.tensor([0.2, 0.0])])
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda x, sigma: x[:, :, 1:],
+        lambda x, sigma: torch.zeros(3, 1, 8, 8),
+        lambda x, sigma: None,
+        lambda x, sigma: x.to(torch.complex64),
+    ],
+)
+def test_a_model_that_returns_other_images_is_refused(model, sigma):
+    with pytest.raises(ValueError, match="to images of the same shape, got"):
+        ours.Denoiser(model)(torch.rand(2, 1, 8, 8), sigma)
+
+
+def test_a_model_of_another_precision_gives_that_of_the_images():
+    denoiser = ours.Denoiser(lambda x, sigma: x.float() / 2)
+    x = noisy(2, 0.2, torch.float64)
+    for sigma in (0.2, torch.tensor([0.2, 0.0])):
+        assert denoiser(x, sigma).dtype == torch.float64
 
 
 def test_only_two_things_to_do_beyond_the_range(network):
@@ -182,6 +207,15 @@ def test_images_come_from_a_tensor_or_a_loader():
     for source in (images, load(images, 4), load(pairs, 4), load(keyed, 3)):
         assert torch.equal(ours.LEMMSE(source, patch_size=3)(x, 0.2), wanted)
     assert torch.equal(ours.MMSE(load(pairs, 3))(x, 0.2), lemmse.MMSE(images)(x, 0.2))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [None, 5, "photos", [], photos(2).numpy(), [photos(2), photos(2)[..., 1:]], [{"image": 1}]],
+)
+def test_what_gives_no_images_is_told(source):
+    with pytest.raises(ValueError, match=r"a loader of batches of them.*got"):
+        ours.MMSE(source)
 
 
 # Reconstruction
@@ -240,6 +274,50 @@ def test_measurements_of_mri_come_in_the_layout_of_deepinv():
     direct = local(mri.A(x), 0.01)
     again = ours.Reconstructor(local)(ours.Physics(mri, 0.01).A(x), ours.Physics(mri, 0.01))
     torch.testing.assert_close(again, direct, rtol=0, atol=1e-5)
+
+
+class Complex(dinv.physics.LinearPhysics):
+    """Measurements that are complex numbers."""
+
+    def A(self, x, **kwargs):
+        return torch.fft.fft2(x, norm="ortho")
+
+    def A_adjoint(self, y, **kwargs):
+        return torch.fft.ifft2(y, norm="ortho").real
+
+
+def test_complex_noise_is_counted_as_deepinv_draws_it():
+    noise = dinv.physics.GaussianNoise(0.5, rng=generator())
+    physics = Complex(noise_model=noise, img_size=SHAPE)
+    x = photos(3)
+    y = physics(x)
+    zero = torch.zeros(500, *SHAPE)
+    spread = torch.view_as_real(physics(zero)).std().item()
+    assert spread == pytest.approx(0.5 / 2**0.5, rel=0.02)
+    images = photos(12).double()
+    distances = (physics.A(images)[None] - y[:, None]).abs().square().flatten(2).sum(2)
+    weights = torch.softmax(-distances / (2 * 0.5**2 / 2), 1)
+    wanted = (weights @ images.flatten(1)).reshape(x.shape)
+    got = ours.Reconstructor(lemmse.MMSE(photos(12), physics))(y, physics)
+    torch.testing.assert_close(got.double(), wanted, rtol=0, atol=1e-5)
+
+
+def test_a_physics_that_changes_is_another_one():
+    kernel = torch.ones(1, 1, 3, 3) / 9
+    physics = dinv.physics.Blur(kernel, "valid", noise_model=dinv.physics.GaussianNoise(0.1))
+    y = physics(photos(2, split="test"))
+    estimate = lemmse.LEMMSE(photos(6), physics, "tikhonov", patch_size=3)
+    wanted = estimate(y, 0.1)
+    physics.update(filter=torch.eye(3)[None, None] / 3)
+    assert torch.equal(estimate(y, 0.1), wanted)
+    with pytest.raises(ValueError, match="measures as the model's"):
+        ours.Reconstructor(estimate)(y, physics)
+
+
+def test_no_measurements(blur):
+    model = ours.Reconstructor(lemmse.MMSE(photos(3), blur))
+    with pytest.raises(ValueError, match="expected y to be a tensor of measurements"):
+        model(None, ours.Physics(blur, 0.1))
 
 
 def test_physics_that_do_not_fit_the_model(blur):

@@ -227,7 +227,7 @@ def test_operators_of_another_kind():
         ours.Physics(torch.eye(3), 0.1)
 
 
-@pytest.mark.parametrize("sigma", [-1, float("inf"), "0.1", torch.ones(2, 3), None])
+@pytest.mark.parametrize("sigma", [-1, float("inf"), "0.1", torch.ones(2, 3), None, []])
 def test_bad_noise_levels(sigma):
     with pytest.raises(ValueError, match="sigma"):
         ours.Physics(Identity(), sigma)
