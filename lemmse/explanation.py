@@ -14,7 +14,7 @@ from .estimators import LEMMSE, LinearFilter
 from .metrics import psnr
 from .networks import MeasuredField, field_of
 from .operators import Identity, as_operator
-from .operators.checks import as_integer, check_images
+from .operators.checks import as_integer, check_images, describe
 
 SHOWN = 8  # images compared
 NAMES = {
@@ -124,7 +124,8 @@ def explain(
         A `Report`: print it, or draw ``report.figure()``.
 
     Raises:
-        ValueError: if the images, the operator or the pre-inverse do not fit each other.
+        ValueError: if the images, the operator or the pre-inverse do not fit each other, or the
+            network fails or returns no images.
 
     Source: the field of the network as in chapter 11; the baselines as in chapter 13.
 
@@ -199,9 +200,18 @@ def _with_sigma(network: Callable[..., Tensor]) -> Callable[[Tensor, float], Ten
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = inspect.signature(function).parameters.values()
     wanted = [p for p in parameters if p.kind in kinds and p.default is p.empty]
-    if len(wanted) >= 2:
-        return network
-    return lambda z, sigma: network(z)
+    takes_sigma = len(wanted) >= 2
+
+    def call(z: Tensor, sigma: float) -> Tensor:
+        try:
+            return network(z, sigma) if takes_sigma else network(z)
+        except Exception as error:  # it is somebody else's code: anything can happen
+            raise ValueError(
+                f"network: expected it to take {describe(z)} to images, but it raised "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    return call
 
 
 def _border(measured: MeasuredField, size: tuple[int, int]) -> Tensor:

@@ -25,7 +25,8 @@ def check_places(out: Path, save: Path | None, image: bool) -> None:
         save: of the arrays, if they are asked for.
         image: whether `out` is an image.
     """
-    figures = tuple(f".{kind}" for kind in Figure().canvas.get_supported_filetypes())
+    kinds = Figure().canvas.get_supported_filetypes()
+    figures = tuple(f".{kind}" for kind in kinds if kind != "pgf")  # which needs TeX
     for path, endings in ((out, IMAGES if image else figures), (save, (".npz",))):
         if path is not None:
             if path.suffix.lower() not in endings:
@@ -34,16 +35,21 @@ def check_places(out: Path, save: Path | None, image: bool) -> None:
 
 
 def write(out: Path, save: Path | None, arrays: dict[str, Tensor]) -> None:
-    """Write the picture, and the arrays if they are asked for; the picture first."""
+    """Write the picture, and the arrays if they are asked for; the picture first.
+
+    What is printed comes last: if nobody reads it any more, the files are there all the same.
+    """
     with replaced(out) as path:
         if "truth" in arrays:
             draw(arrays).savefig(path)
         else:
             to_image(arrays["estimate"][0]).save(path)
+    if save is not None:
+        # An open file: to a name, NumPy adds .npz unless it is there in small letters.
+        with replaced(save) as path, path.open("wb") as file:
+            np.savez_compressed(file, **{name: array.numpy() for name, array in arrays.items()})
     print(f"{'figure' if 'truth' in arrays else 'image'}: {out}")
     if save is not None:
-        with replaced(save) as path:
-            np.savez_compressed(path, **{name: array.numpy() for name, array in arrays.items()})
         print(f"arrays: {save}")
 
 

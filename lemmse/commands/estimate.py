@@ -130,20 +130,25 @@ def estimate(args: argparse.Namespace) -> None:
     with joined_processes() as where:
         arrays = estimated(args, where)
     if rank() == 0:
+        drawing.write(args.out, args.save, arrays)
         if "truth" in arrays:
             report(arrays)
-        drawing.write(args.out, args.save, arrays)
 
 
 def check_options(args: argparse.Namespace) -> None:
     """Puts the usual values where nothing was given.
 
     Raises:
-        ValueError: an option that means nothing beside the others, or sigma out of its range.
+        ValueError: an option that means nothing beside the others, sigma or seed out of their
+            range, or an output that would overwrite the input.
     """
     if not 0 < args.sigma < float("inf"):
         raise ValueError(f"--sigma: expected a positive number, got {args.sigma}")
+    if args.seed is not None and not 0 <= args.seed < 2**63:
+        raise ValueError(f"--seed: expected an integer from 0 to 2^63 - 1, got {args.seed}")
     if args.input is not None:
+        if args.out.exists() and args.input.exists() and args.out.samefile(args.input):
+            raise ValueError(f"--out: expected another file than --input, got {args.out} for both")
         if args.operator in ("mri", "tomography"):
             raise ValueError(f"--input: expected an image, and {args.operator} measures none")
         for name in ("count", "seed"):
@@ -151,17 +156,28 @@ def check_options(args: argparse.Namespace) -> None:
                 raise ValueError(f"--{name}: nothing is drawn for an image of --input")
         if args.posterior and args.save is None:
             raise ValueError("--posterior: with --input it is written to --save; give that, too")
+    fill_in(args)
+    args.preinverse = args.preinverse or USUAL_PREINVERSE.get(args.operator, "identity")
+
+
+def fill_in(args: argparse.Namespace) -> None:
+    """Puts the usual values where nothing was given, of the options that a command has.
+
+    Raises:
+        ValueError: an option that means nothing beside the others.
+    """
     for name, (other, choices) in OF.items():
+        if getattr(args, name, None) is None or not hasattr(args, other):
+            continue
         chosen = getattr(args, other)
-        if getattr(args, name) is not None and chosen not in choices:
+        if chosen not in choices:
             option = name.replace("_", "-")
             raise ValueError(
                 f"--{option}: only of --{other} {' or '.join(choices)}, got {chosen or 'the usual'}"
             )
     for name, value in USUAL.items():
-        if getattr(args, name) is None:
+        if getattr(args, name, value) is None:
             setattr(args, name, value)
-    args.preinverse = args.preinverse or USUAL_PREINVERSE.get(args.operator, "identity")
 
 
 def estimated(args: argparse.Namespace, where: torch.device) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,8 +46,9 @@ def add(commands) -> None:
     option("--dataset", required=True, help="what it was trained on; folder:<path> is your own")
     option("--images", type=int, default=1000, help="on how many images [%(default)s]")
     option("--operator", choices=OPERATORS, default="denoising", help="what measures [%(default)s]")
-    option("--size", type=int, default=15, help="inpainting: hidden square, pixels [%(default)s]")
-    option("--std", type=float, default=1.0, help="blur: std in pixels [%(default)s]")
+    usual = estimate.USUAL
+    option("--size", type=int, help=f"inpainting: hidden square, pixels [{usual['size']}]")
+    option("--std", type=float, help=f"blur: std in pixels [{usual['std']}]")
     option(
         "--preinverse",
         choices=("identity", "pinv", "tikhonov", "adjoint"),
@@ -66,6 +68,7 @@ def explain(args: argparse.Namespace) -> None:
             raise ValueError(f"--sigma: expected positive numbers, got {sigma}")
     if args.count < 1:
         raise ValueError(f"--count: expected a positive number, got {args.count}")
+    estimate.fill_in(args)
     network = loaded(args.network, args.weights)
     images = datasets.load(args.dataset, "train", args.images)
     # As many others as the third baseline takes, where the data set has them.
@@ -93,12 +96,25 @@ def explain(args: argparse.Namespace) -> None:
 def write(report: explanation.Report, folder: Path) -> None:
     """Writes the text, the numbers, and the picture if there is one."""
     with replaced(folder / "report.txt") as path:
-        path.write_text(f"{report}\n")
-    write_json(folder / "rows.json", report.rows)
+        path.write_text(f"{report}\n", encoding="utf-8")
+    write_json(folder / "rows.json", [finite(row) for row in report.rows])
     if report.applies:
         with replaced(folder / "picture.png") as path:
             report.figure().savefig(path)
     print(f"report: {folder}")
+
+
+def finite(row: dict) -> dict:
+    """A row for a file of JSON, which has no infinite numbers and no NaN: there they are null.
+
+    Example:
+        >>> finite({"who": "network", "all": float("inf"), "border": 30.0})
+        {'who': 'network', 'all': None, 'border': 30.0}
+    """
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }
 
 
 def loaded(place: str, weights: Path | None) -> Callable[..., torch.Tensor]:
@@ -123,7 +139,7 @@ def loaded(place: str, weights: Path | None) -> Callable[..., torch.Tensor]:
         raise ValueError(f"--network: expected module:function, got {place!r}")
     try:
         network = getattr(importlib.import_module(module), name)()
-    except Exception as error:  # it is somebody else's code: anything can happen
+    except (Exception, SystemExit) as error:  # it is somebody else's code: anything can happen
         told = f"{type(error).__name__}: {error}"[:LONGEST]
         raise ValueError(
             f"--network: {place} cannot be called without arguments: {told}"

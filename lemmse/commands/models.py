@@ -19,6 +19,8 @@ def add(commands) -> None:
 
 def show_models(args: argparse.Namespace) -> None:
     """The command `models`."""
+    if args.missing and args.name:
+        raise ValueError(f"--missing: expected no name beside it, got {args.name}")
     there = zoo.names(args.folder)
     if args.missing:
         print("\n".join(name for name in zoo.catalogue() if name not in there))

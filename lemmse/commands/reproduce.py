@@ -58,6 +58,9 @@ def reproduce(args: argparse.Namespace) -> None:
     options = {name: chosen_options(name, args) for name in args.names}
     if args.out is not None and (len(options) != 1 or args.publish):
         raise ValueError("--out: expected one name, and not --publish")
+    given = {name: value for name, value in vars(args).items() if name not in ("names", "run")}
+    if not options and any(value not in (None, False) for value in given.values()):
+        raise ValueError("expected the name of an experiment beside the options, got none")
     if not options:
         list_experiments()
     elif not args.publish and args.out is None:

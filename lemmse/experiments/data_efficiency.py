@@ -29,6 +29,7 @@ from .. import datasets
 from ..metrics import psnr
 from ..networks import FullyLearned, SVDNet, UnrolledProximal
 from ..operators import Tomography
+from ..operators.checks import as_integer
 from ..training import Problem, Settings, train
 from . import record
 from .record import Bar, Cell, machine, silent
@@ -264,8 +265,9 @@ def run(
         what `trained` returns.
 
     Raises:
-        ValueError: a file of other settings.
+        ValueError: a file of other settings, or seeds out of their range.
     """
+    seeds = tuple(as_integer(seed, "seed", 0, 2**63 - 1) for seed in seeds)
     file = record.Record(NAME, out, settings())
     return file.work([_cell(file, *which) for which in (QUICK if quick else cells(seeds))], bar)
 

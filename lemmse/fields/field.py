@@ -13,6 +13,7 @@ PADDINGS = ("circular", "zeros", "reflect", "replicate")
 """What is seen beyond the border: names of torch."""
 
 USUAL = 5  # patch size, where nothing else is said
+LARGEST = 9999  # patch size and period: beyond it they are a slip of the keyboard
 OUTSIDE = -1  # the coordinate of a pixel that is not there
 
 
@@ -217,7 +218,7 @@ def as_field(
         >>> as_field(field=blind, period=2).mask.shape
         torch.Size([2, 2, 3, 3])
     """
-    period = as_integer(period, "period", 1)
+    period = as_integer(period, "period", 1, LARGEST)
     if field is None:
         size = USUAL if patch_size is None else as_odd(patch_size)
         return Field(torch.ones(period, period, size, size, dtype=torch.bool), padding)
@@ -252,7 +253,7 @@ def _as_mask(value: object) -> Tensor:
 
 def as_odd(patch_size: object) -> int:
     """Returns a patch size; ValueError unless it is odd and positive."""
-    size = as_integer(patch_size, "patch_size, which is odd,", 1)
+    size = as_integer(patch_size, "patch_size, which is odd,", 1, LARGEST)
     if size % 2 == 0:
         raise ValueError(f"expected patch_size to be odd, got {size}")
     return size

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..devices import plain_mode
-from ..operators.checks import check_image_shape
+from ..operators.checks import check_finite, check_image_shape, describe
 
 TRIALS = 3
 """Random images tried: a gradient may vanish at one of them, as behind a closed ReLU."""
@@ -100,10 +100,13 @@ def as_function(
 
 
 def check_output(output: Tensor, z: Tensor) -> None:
-    """ValueError unless the output of a network are images of the height and width of z."""
+    """ValueError unless a network returns finite images of the height and width of z."""
+    expected = f"network: expected an output (B, C, {z.shape[2]}, {z.shape[3]}) of real numbers"
+    if not isinstance(output, Tensor) or not output.is_floating_point():
+        raise ValueError(f"{expected}, got {describe(output)}")
     if output.ndim != 4 or output.shape[2:] != z.shape[2:]:
-        expected = f"(B, C, {z.shape[2]}, {z.shape[3]})"
-        raise ValueError(f"network: expected an output {expected}, got {tuple(output.shape)}")
+        raise ValueError(f"{expected}, got {tuple(output.shape)}")
+    check_finite(output, "the output of the network")
 
 
 def seen_by_pixels(

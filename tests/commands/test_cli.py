@@ -1,6 +1,7 @@
 """The command line, called as a function and once as a process."""
 
 import builtins
+import io
 import os
 import subprocess
 import sys
@@ -147,8 +148,8 @@ def test_a_failure_leaves_no_half_figure(tmp_path, faces, monkeypatch, capsys):
 
 
 def test_a_full_disk_at_the_arrays_leaves_the_figure(tmp_path, faces, monkeypatch, capsys):
-    def full(path, **arrays):
-        path.write_bytes(b"half")
+    def full(file, **arrays):
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez_compressed", full)
@@ -238,10 +239,15 @@ def test_colour_images_come_back_in_colour(tmp_path, capsys):
         (["--operator", "mri"], "--input: expected an image, and mri measures none"),
         (["--posterior"], "--posterior: with --input it is written to --save"),
         (["--seed", "1"], "--seed: nothing is drawn"),
+        (["--input", "{folder}/own.png", "--out", "{folder}/own.png"], "another file than --input"),
+        (["--input", "{folder}/own.png", "--out", "{folder}/link.png"], "another file than --inp"),
     ],
 )
 def test_what_cannot_be_restored_is_told(tmp_path, faces, noisy, capsys, options, says):
     (tmp_path / "text.png").write_text("no image")
+    Image.new("L", (12, 12)).save(tmp_path / "own.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "own.png")
+    before = (tmp_path / "own.png").read_bytes()
     Image.new("L", (13, 12)).save(tmp_path / "larger.png")
     Image.new("RGB", (12, 12), "red").save(tmp_path / "colour.png")
     options = [option.format(folder=tmp_path) for option in options]
@@ -249,6 +255,7 @@ def test_what_cannot_be_restored_is_told(tmp_path, faces, noisy, capsys, options
     assert code == 2
     assert says in error_line(capsys)
     assert not out.exists()
+    assert (tmp_path / "own.png").read_bytes() == before
 
 
 def test_an_interruption_while_everything_is_imported_is_quiet(capsys, monkeypatch):
@@ -272,11 +279,57 @@ def test_too_little_memory_is_one_line(tmp_path, faces, monkeypatch, capsys):
     assert "not enough memory" in error_line(capsys)
 
 
-def test_output_that_nobody_reads_is_no_error():
-    command = f"{sys.executable} -m lemmse models --missing | head -1"
+@pytest.mark.parametrize("words", ["models --missing", "data", "--help"])
+def test_output_that_nobody_reads_is_no_error(words):
+    """Neither where it fills the buffer, nor where it is written at the end."""
+    command = f"{sys.executable} -m lemmse {words}; echo $? >&2"
+    with subprocess.Popen(
+        command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == "141\n"
+
+
+def test_what_cannot_be_printed_is_told_once():
+    command = f"{sys.executable} -m lemmse data > /dev/full; echo $?"
     done = subprocess.run(command, shell=True, capture_output=True, text=True)
-    assert done.stderr == ""
-    assert done.stdout.count("\n") == 1
+    assert done.stdout == "2\n"
+    assert done.stderr == "lemmse: error: [Errno 28] No space left on device\n"
+
+
+class Gone(io.StringIO):
+    """A stream that nobody reads."""
+
+    def write(self, text):
+        raise BrokenPipeError
+
+    def fileno(self):
+        return os.open(os.devnull, os.O_WRONLY)
+
+
+def test_nothing_is_lost_where_nobody_reads(tmp_path, faces, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Gone())
+    code, out = estimate(tmp_path, faces, "--save", str(tmp_path / "arrays.NPZ"))
+    assert code == 141
+    assert out.exists()
+    assert np.load(tmp_path / "arrays.NPZ")["estimate"].shape == (2, 1, 12, 12)
+
+
+def test_closed_streams_are_no_error(tmp_path, faces, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    code, out = estimate(tmp_path, faces)
+    assert code == 0
+    assert out.exists()
+
+
+def test_letters_that_a_stream_lacks_are_no_error(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(datasets, "NAMES", ("photos",))
+    monkeypatch.setattr(datasets, "describe", lambda *_: {"count": 1, "path": "\u03c3/\udcfc"})
+    assert main(["data"]) == 0
+    assert b"\\u03c3/\\udcfc" in stream.buffer.getvalue()
 
 
 def test_an_interruption_is_quiet(tmp_path, faces, monkeypatch, capsys):
@@ -320,6 +373,22 @@ def test_an_interruption_is_quiet(tmp_path, faces, monkeypatch, capsys):
         (["--operator", "blur", "--std", "1e9"], "--std: expected at most the side 12"),
         (["--operator", "tomography", "--angles", "200000"], "from 1 to 192"),
         (["--input", "a.png", "--count", "2"], "--count: nothing is drawn"),
+        (["--seed", "-1"], "--seed: expected an integer from 0"),
+        (["--seed", "99999999999999999999"], "--seed: expected an integer from 0"),
+        (["--sigma", "nan"], "sigma"),
+        (["--sigma", "1e300"], "sigma"),
+        (["--patch-size", "99999999999999999999"], "odd"),
+        (["--images", "99999999999999999999"], "at most 18"),
+        (["--operator", "blur", "--std", "nan"], "std"),
+        (["--operator", "mri", "--acceleration", "nan"], "acceleration"),
+        (["--operator", "mri", "--acceleration", "inf"], "acceleration"),
+        (["--operator", "inpainting", "--size", "-1"], "-1"),
+        (["--operator", "blur", "--preinverse", "tikhonov", "--regularisation", "nan"], "regul"),
+        (["--operator", "blur", "--preinverse", "tikhonov", "--regularisation", "-1"], "regul"),
+        (["--out", "result.pgf"], "result.pgf: expected a name that ends in"),
+        (["--out", ""], "expected a name that ends in"),
+        (["--dataset", "folder:~nobody-here/images"], "expected ~ or ~<user of this machine>"),
+        (["--dataset", "folder:"], "data set: expected one of"),
     ],
 )
 def test_bad_input_of_estimate_is_one_line(tmp_path, faces, capsys, options, says):

@@ -28,6 +28,35 @@ def normed():
 def dropping():
     return nn.Sequential(conv(), nn.Dropout(0.5))
 
+def leaving():
+    raise SystemExit(0)
+
+class Doing(nn.Module):
+    def __init__(self, what):
+        super().__init__()
+        self.what = what
+
+    def forward(self, z):
+        return self.what(z)
+
+def dividing():
+    return Doing(lambda z: 1 / 0)
+
+def colour():
+    return nn.Conv2d(3, 3, 3, padding=1)
+
+def three():
+    return lambda z, sigma, other: z
+
+def pair():
+    return Doing(lambda z: (z, z))
+
+def infinite():
+    return Doing(lambda z: z / 0)
+
+def cropping():
+    return Doing(lambda z: z[:, :, 1:])
+
 def number():
     return 3
 
@@ -127,6 +156,15 @@ def test_no_code_in_a_file_of_weights_is_run(folder, capsys):
         ("my_networks:broken", (), "KeyError: 'what'"),
         ("my_networks:picky", (), "missing 1 required positional argument"),
         ("my_networks:number", (), "to make a network, got 3"),
+        ("my_networks:dividing", (), "to images, but it raised ZeroDivisionError"),
+        ("my_networks:colour", (), "to images, but it raised RuntimeError.*to have 3 channels"),
+        ("my_networks:three", (), "to images, but it raised TypeError.*'other'"),
+        ("my_networks:pair", (), "an output .B, C, 10, 10. of real numbers, got a tuple of 2"),
+        ("my_networks:infinite", (), "finite values in the output of the network"),
+        ("my_networks:cropping", (), r"an output .B, C, 10, 10.*got .1, 1, 9, 10"),
+        ("my_networks:leaving", (), "cannot be called without arguments: SystemExit"),
+        ("my_networks:conv", ("--size", "3"), "--size: only of --operator inpainting"),
+        ("my_networks:conv", ("--std", "2"), "--std: only of --operator blur, got denoising"),
         ("torch.nn:Identity", ("--weights", "mean.safetensors"), "it is of another network"),
         ("my_networks:conv", ("--weights", "none.safetensors"), "expected a file"),
         ("my_networks:conv", ("--weights", "other.safetensors"), "it is of another network.*bias"),

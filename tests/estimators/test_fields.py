@@ -195,7 +195,7 @@ def test_period_one_with_circular_padding_is_the_plain_estimator():
 
 WRONG = {
     "padding": ({"padding": "mirror"}, "padding to be one of"),
-    "period": ({"period": 0}, "period to be an integer >= 1"),
+    "period": ({"period": 0}, "period to be an integer from 1 to 9999"),
     "even": ({"patch_size": 4}, "patch_size to be odd"),
     "even mask": ({"field": torch.ones(4, 4)}, "square mask with an odd side"),
     "oblong mask": ({"field": torch.ones(3, 5)}, "square mask with an odd side"),
