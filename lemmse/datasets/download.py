@@ -11,6 +11,8 @@ from urllib.parse import urljoin
 import requests
 from tqdm.auto import tqdm
 
+from ..files import expanded
+
 ADDRESSES = {
     "fashion-mnist": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     "cifar10": "https://www.cs.toronto.edu/~kriz/",
@@ -29,7 +31,7 @@ def cache_folder() -> Path:
         import pooch  # here: GPU machines without it can use the data sets that are made up
 
         folder = pooch.os_cache("lemmse")
-    return Path(folder).expanduser()
+    return expanded(folder)
 
 
 def obstacle(name: str) -> str | None:

@@ -29,6 +29,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..files import expanded
+
 FOLDERS = {"train": "singlecoil_train", "test": "singlecoil_val"}
 TEST_SHARE = 10  # of a folder without these two, the last tenth of the files is the test split
 IMAGE, KSPACE = "reconstruction_esc", "kspace"
@@ -68,7 +70,7 @@ class FastMRI:
     source = "NYU Langone Health, fastMRI: https://fastmri.med.nyu.edu"
 
     def __init__(self, path: str):
-        self.root = Path(path).expanduser()
+        self.root = expanded(path)
         self.name = f"fastmri:{path}"
 
     def count(self, split: str) -> int:

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, TiffTags
 
+from ..files import expanded
+
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 SPLITS = ("train", "test")
 TEST_SHARE = 10  # without subfolders, the last tenth of the images is the test split
@@ -34,7 +36,7 @@ class Folder:
     source = "a folder of this machine"
 
     def __init__(self, path: str):
-        self.root = Path(path).expanduser()
+        self.root = expanded(path)
         self.name = f"folder:{path}"
         self.title = f"images of {self.root}"
 

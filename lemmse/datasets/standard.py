@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files import expanded, locked
 from . import download
 
 
@@ -22,7 +23,7 @@ def roots() -> list[Path]:
     own = os.environ.get("LEMMSE_DATA")
     if not own:
         return [download.cache_folder()]
-    path = Path(own).expanduser()
+    path = expanded(own)
     if not path.is_dir():
         raise FileNotFoundError(f"LEMMSE_DATA: expected a folder, got {own}")
     return [path, download.cache_folder()]
@@ -181,7 +182,7 @@ class CIFAR10:
         """The files of a split; downloaded if need be."""
         found = self.path(split)
         if found is None:
-            self._download()
+            self._download(missing_only=True)
             found = self.path(split)
         return [found] if split == "test" else self._train_paths()
 
@@ -226,25 +227,33 @@ class CIFAR10:
             )
         return records[:, 1:].reshape(self.batch, 3, 32, 32)
 
-    def _download(self) -> None:
+    def _download(self, missing_only: bool = False) -> None:
+        """Puts the files into the cache; others that want them wait, and may find them there."""
         layout = f"{self.folder}/{self.train_files[0]}.gz and {self.folder}/{self.test_file}.gz"
         if reason := download.obstacle(self.name):
             raise missing(self.name, "CIFAR-10", layout, reason)
         cache = download.cache_folder()
+        cache.mkdir(parents=True, exist_ok=True)
         archive = cache / self.archive
-        download.download(self.name, self.archive, self.archive_md5, archive)
-        with tempfile.TemporaryDirectory(dir=cache) as scratch:
-            extracted = Path(scratch) / self.folder
-            extracted.mkdir()
-            self._extract(archive, extracted)
-            here = cache / self.folder
-            here.mkdir(exist_ok=True)
-            for new in sorted(extracted.iterdir()):
-                old = here / new.name
-                if not old.is_file() or old.read_bytes() != new.read_bytes():
-                    new.replace(old)
-                (here / f"{new.name}.gz").unlink(missing_ok=True)  # would be found before it
-        archive.unlink()
+        with locked(archive, patience=-1):
+            if missing_only and all(self.path(split) for split in ("train", "test")):
+                return
+            download.download(self.name, self.archive, self.archive_md5, archive)
+            with tempfile.TemporaryDirectory(dir=cache) as scratch:
+                extracted = Path(scratch) / self.folder
+                extracted.mkdir()
+                self._extract(archive, extracted)
+                self._take_over(extracted, cache / self.folder)
+            archive.unlink()
+
+    def _take_over(self, extracted: Path, here: Path) -> None:
+        """Replaces what differs."""
+        here.mkdir(exist_ok=True)
+        for new in sorted(extracted.iterdir()):
+            old = here / new.name
+            if not old.is_file() or old.read_bytes() != new.read_bytes():
+                new.replace(old)
+            (here / f"{new.name}.gz").unlink(missing_ok=True)  # would be found before it
 
     def _extract(self, archive: Path, target: Path) -> None:
         wanted = {*self.train_files, self.test_file}

@@ -1,7 +1,6 @@
 """All students of a folder: marked one after the other, kept as they come."""
 
 import hashlib
-import json
 import re
 import threading
 import time
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lemmse.exercises import EXERCISES
-from lemmse.files import make_folder, write_json
+from lemmse.files import make_folder, read_json, write_json
 from lemmse.marking import report
 from lemmse.marking.handin import RESULTS, Mark, mark_notebook
 from lemmse.marking.limits import Limits
@@ -168,11 +167,12 @@ def fingerprint(student: Student, wanted: list[str], secret: str, limits: Limits
 
 
 def read(path: Path, wanted: str) -> list[Mark] | None:
-    """The marks of an earlier run, if it was the same."""
-    if not path.exists():
+    """The marks of an earlier run, if it was the same; what is no such file counts for nothing."""
+    try:
+        kept = read_json(path)
+        return [Mark(**mark) for mark in kept["marks"]] if kept["print"] == wanted else None
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    return [Mark(**mark) for mark in kept["marks"]] if kept["print"] == wanted else None
 
 
 def tally(marks: list[Mark]) -> str:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+LARGEST = 1e9
+"""Gigabytes."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -11,6 +14,9 @@ class Limits:
     memory: float = 4
 
     def __post_init__(self):
-        """Both are positive."""
-        if not (self.seconds > 0 and self.memory > 0):
-            raise ValueError(f"expected positive limits, got {self.seconds} s and {self.memory} GB")
+        """Both are positive, and the system can count the bytes."""
+        if not (self.seconds > 0 and 0 < self.memory <= LARGEST):
+            raise ValueError(
+                f"expected limits above zero, of the memory at most {LARGEST:.0e} GB, got "
+                f"{self.seconds} s and {self.memory} GB"
+            )

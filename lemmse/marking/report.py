@@ -9,21 +9,22 @@ from lemmse.files import replaced
 from lemmse.marking.handin import RESULTS, Mark
 
 _MISTAKES = 10  # shown for each exercise
+UTF8 = {"encoding": "utf-8", "errors": "backslashreplace"}  # names of files may be no UTF-8
 
 
 def write(out: Path, marks: dict[str, list[Mark]], students: int, secret: bool) -> None:
     """Write marks.csv, summary.md and feedback/<student>.md, each whole or not at all."""
-    with replaced(out / "marks.csv") as draft, draft.open("w", newline="", encoding="utf-8") as f:
+    with replaced(out / "marks.csv") as draft, draft.open("w", newline="", **UTF8) as f:
         table = csv.writer(f)
         table.writerow(["student", "exercise", "result"])
         for student, found in marks.items():
             table.writerows([student, mark.exercise, mark.result] for mark in found)
     with replaced(out / "summary.md") as draft:
-        draft.write_text(summary(marks, students), encoding="utf-8")
+        draft.write_text(summary(marks, students), **UTF8)
     (out / "feedback").mkdir(exist_ok=True)
     for student, found in marks.items():
         with replaced(out / "feedback" / f"{student}.md") as draft:
-            draft.write_text(feedback(student, found, secret), encoding="utf-8")
+            draft.write_text(feedback(student, found, secret), **UTF8)
 
 
 def feedback(student: str, marks: list[Mark], secret: bool) -> str:

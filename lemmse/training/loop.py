@@ -221,7 +221,7 @@ class _Run:
                     f"checkpoint: expected one of a training with {mine}, got {state[what]}"
                 )
         mine, other = self.problem.response(), state["response"]
-        if mine.shape != other.shape or not torch.allclose(mine, other, rtol=1e-3, atol=1e-4):
+        if not _same(mine, other):
             raise ValueError(
                 "checkpoint: expected one of a training with the same operator and pre-inverse, "
                 "got one with other numbers inside (kernel, mask, lambda)"
@@ -230,11 +230,24 @@ class _Run:
             self.network.load_state_dict(state["network"])
             self.mean.load_state_dict(state["mean"])
             self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError, KeyError) as error:
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"checkpoint: it is of another network: {error}") from error
-        self.generator.set_state(state["generator"])
+        try:
+            self.generator.set_state(state["generator"])
+        except (RuntimeError, TypeError) as error:  # a GPU's has another size
+            raise ValueError(
+                f"checkpoint: its random numbers cannot be continued on {self.device}: {error}"
+            ) from error
         self.step = state["step"]
         self.history.records = state["history"]
+
+
+def _same(mine: Tensor, other: object) -> bool:
+    return (
+        isinstance(other, Tensor)
+        and (mine.shape, mine.dtype) == (other.shape, other.dtype)
+        and torch.allclose(mine, other, rtol=1e-3, atol=1e-4)
+    )
 
 
 def _check_crop(network: nn.Module, problem: Problem, crop: int | None) -> None:

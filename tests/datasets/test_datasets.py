@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from processes import Process
 
 from lemmse import datasets
 from lemmse.datasets import download, photos, standard
@@ -585,6 +586,16 @@ def test_cifar10_is_downloaded_extracted_and_checked(cifar_server):
     datasets.fetch("cifar10")
     assert left_in_cache() == sorted(f"cifar-10/{file}" for file in files)
     assert torch.equal(datasets.load("cifar10", n=25), x)
+
+
+def test_two_processes_that_want_the_same_download_share_it(cifar_server):
+    def load(send):
+        send(len(datasets.load("cifar10")))
+
+    both = [Process(load) for _ in range(2)]
+    assert [process.rest() for process in both] == [[50], [50]]
+    assert [process.wait() for process in both] == [0, 0]
+    assert len(cifar_server.gets()) == 1
 
 
 def test_an_archive_without_all_files_leaves_no_half_folder(monkeypatch, cifar_server):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import sys
 import threading
@@ -170,6 +171,25 @@ def test_results_are_written_and_nothing_is_run_twice(handed_in, runs, tmp_path,
     assert ["bert", "1.1", "right"] in table(out)
 
 
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"print": 1, "marks": [3]}'])
+def test_marks_that_cannot_be_read_are_made_again(handed_in, runs, tmp_path, content):
+    mark_folder(handed_in, tmp_path / "out", ["1.1"])
+    table_before = table(tmp_path / "out")
+    runs.clear()
+    (tmp_path / "out" / "students" / "anna.json").write_text(content)
+    mark_folder(handed_in, tmp_path / "out", ["1.1"])
+    assert [path.parent.name for path in runs] == ["anna"]
+    assert table(tmp_path / "out") == table_before
+
+
+def test_a_name_of_another_encoding_is_marked(handed_in, runs, tmp_path, capsys):
+    name = os.fsdecode(b"M\xfcller")  # as it comes out of some archives
+    notebook(handed_in / name / "01-forward-operators.ipynb", "a")
+    assert main(["mark", str(handed_in), "--out", str(tmp_path / "out"), "--exercises", "1.1"]) == 0
+    assert ["M\\udcfcller", "1.1", "right"] in table(tmp_path / "out")
+    assert "M\\udcfcller" in (tmp_path / "out" / "feedback" / f"{name}.md").read_text()
+
+
 def test_without_a_list_the_chapters_tell_the_exercises(handed_in, runs, tmp_path):
     marks = mark_folder(handed_in, tmp_path / "out")
     expected = sorted(number for number in EXERCISES if number.startswith("1."))
@@ -197,7 +217,9 @@ def test_an_interrupted_run_keeps_what_it_has(handed_in, runs, tmp_path, monkeyp
         (["missing"], "expected a folder"),
         (["hand-ins", "--exercises", "0.1"], "unknown exercises: 0.1"),
         (["hand-ins", "--out", "hand-ins/out"], "outside of"),
-        (["hand-ins", "--seconds", "0"], "positive limits"),
+        (["hand-ins", "--seconds", "0"], "expected limits above zero"),
+        (["hand-ins", "--seconds", "nan"], "expected limits above zero"),
+        (["hand-ins", "--memory", "inf"], "of the memory at most 1e+09 GB"),
         (["hand-ins", "--jobs", "0"], "--jobs: expected a positive number"),
         (["hand-ins/dora"], "found no notebook"),
     ],

@@ -299,6 +299,28 @@ def test_what_is_no_checkpoint_is_refused_and_kept(tmp_path, content):
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"generator": torch.zeros(16, dtype=torch.uint8)}, "random numbers cannot be continued"),
+        ({"generator": None}, "random numbers cannot be continued"),
+        ({"response": None}, "other numbers inside"),
+        ({"response": torch.zeros(3, dtype=torch.float64)}, "other numbers inside"),
+        ({"network": None}, "of another network"),
+        ({"optimizer": {"state": {}, "param_groups": 3}}, "of another network"),
+        ({"mean": {}}, "of another network"),
+    ],
+)
+def test_a_checkpoint_of_another_machine_or_hand_is_refused(tmp_path, change, message):
+    """That of a GPU has random numbers of another size, for instance."""
+    path, recipe = tmp_path / "checkpoint.pt", Settings(steps=2, batch=4)
+    problem = Problem.of(images())
+    train(network(), problem, recipe, checkpoint=path, progress=False)
+    torch.save(torch.load(path, weights_only=True) | change, path)
+    with pytest.raises(ValueError, match=f"checkpoint: .*{message}"):
+        train(network(), problem, recipe, None, path, resume=True, progress=False)
+
+
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     path, recipe = tmp_path / "checkpoint.pt", Settings(steps=4, batch=4, records=2)
     written = []
