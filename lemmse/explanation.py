@@ -205,7 +205,7 @@ def _with_sigma(network: Callable[..., Tensor]) -> Callable[[Tensor, float], Ten
     def call(z: Tensor, sigma: float) -> Tensor:
         try:
             return network(z, sigma) if takes_sigma else network(z)
-        except Exception as error:  # it is somebody else's code: anything can happen
+        except (Exception, SystemExit) as error:  # it is somebody else's code
             raise ValueError(
                 f"network: expected it to take {describe(z)} to images, but it raised "
                 f"{type(error).__name__}: {error}"

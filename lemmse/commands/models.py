@@ -19,12 +19,12 @@ def add(commands) -> None:
 
 def show_models(args: argparse.Namespace) -> None:
     """The command `models`."""
-    if args.missing and args.name:
+    if args.missing and args.name is not None:
         raise ValueError(f"--missing: expected no name beside it, got {args.name}")
     there = zoo.names(args.folder)
     if args.missing:
         print("\n".join(name for name in zoo.catalogue() if name not in there))
-    elif args.name:
+    elif args.name is not None:
         for key, value in zoo.card(args.name, args.folder).items():
             if key != "history":
                 print(f"{key}: {value}")

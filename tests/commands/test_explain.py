@@ -42,6 +42,9 @@ class Doing(nn.Module):
 def dividing():
     return Doing(lambda z: 1 / 0)
 
+def exiting():
+    return Doing(lambda z: exit())
+
 def colour():
     return nn.Conv2d(3, 3, 3, padding=1)
 
@@ -157,6 +160,7 @@ def test_no_code_in_a_file_of_weights_is_run(folder, capsys):
         ("my_networks:picky", (), "missing 1 required positional argument"),
         ("my_networks:number", (), "to make a network, got 3"),
         ("my_networks:dividing", (), "to images, but it raised ZeroDivisionError"),
+        ("my_networks:exiting", (), "to images, but it raised SystemExit"),
         ("my_networks:colour", (), "to images, but it raised RuntimeError.*to have 3 channels"),
         ("my_networks:three", (), "to images, but it raised TypeError.*'other'"),
         ("my_networks:pair", (), "an output .B, C, 10, 10. of real numbers, got a tuple of 2"),

@@ -99,6 +99,7 @@ def test_a_model_that_another_process_trains_is_left_to_it(tmp_path, capsys):
         (["models", NAME, "--folder", "{folder}"], "patchmlp-p3-n6.json: expected a card"),
         (["models", "--folder", "{folder}"], "patchmlp-p3-n6.json: expected a card"),
         (["models", "none", "--folder", "{folder}"], "model: there is no 'none'"),
+        (["models", ""], "model: there is no ''"),
         (["models", NAME, "--missing"], "--missing: expected no name beside it"),
         (["train", NAME, "--crop", "40"], "crop: expected at most the side 32"),
         (["train", NAME, "--steps", "0"], "steps: expected a positive integer"),
