@@ -35,7 +35,7 @@ def fetch_data(args: argparse.Namespace) -> None:
 
 def verify_data(args: argparse.Namespace) -> None:
     """The command `data verify`: read everything, with all checks, and print checksums."""
-    for name in [args.name] if args.name else datasets.NAMES:
+    for name in datasets.NAMES if args.name is None else [args.name]:
         for split in datasets.SPLITS:
             description = datasets.describe(name, split)
             if args.name is None and description["path"] is None:
