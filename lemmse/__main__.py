@@ -11,11 +11,6 @@ from typing import NoReturn
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        """Leave, once the help text is out: whoever reads it may have gone."""
-        sys.stdout.flush()
-        super().exit(status, message)
-
     def error(self, message: str) -> NoReturn:
         """Print the message on stderr and leave with exit code 2."""
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")

@@ -279,7 +279,7 @@ def test_too_little_memory_is_one_line(tmp_path, faces, monkeypatch, capsys):
     assert "not enough memory" in error_line(capsys)
 
 
-@pytest.mark.parametrize("words", ["models --missing", "data", "--help"])
+@pytest.mark.parametrize("words", ["models --missing", "data"])
 def test_output_that_nobody_reads_is_no_error(words):
     """Neither where it fills the buffer, nor where it is written at the end."""
     command = f"{sys.executable} -m lemmse {words}; echo $? >&2"
