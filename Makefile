@@ -52,7 +52,7 @@ test: environment
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 	$(BIN)/python book/scripts/execute_notebooks.py
 	$(BIN)/python book/scripts/build_book.py --strict
-	$(BIN)/python -m pytest -m "book or fresh_environment"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "book or fresh_environment"
 
 lab: environment
 	$(BIN)/python book/scripts/open_lab.py $(if $(SOLUTIONS),--solutions)

@@ -17,11 +17,14 @@ from sync_notebooks import ROOT, notebook_paths
 from write_files import write_unchanged
 
 FOLDERS = {"student": "lab", "instructor": "lab-solutions"}
+# Whoever opens a chapter is not asked about Jupyter's news, nor told of versions that are not ours.
+SETTINGS = ROOT / "book" / "scripts" / "lab_settings"
 
 
 def command(folder, *options):
     """The words that start Jupyter Lab in a folder, also as root in a container."""
-    words = [sys.executable, "-m", "jupyter", "lab", f"--ServerApp.root_dir={folder}", *options]
+    words = [sys.executable, "-m", "jupyter", "lab", f"--ServerApp.root_dir={folder}"]
+    words += [f"--LabApp.app_settings_dir={SETTINGS}", *options]
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     return [*words, "--allow-root"] if is_root else words
 
@@ -39,7 +42,7 @@ def prepare(copy):
     if waiting:
         print(
             f"{len(waiting)} chapters were not executed here: dots stand for their numbers. "
-            "`make book` computes them (6 minutes on two quiet cores); then call this again."
+            "`make book` computes them (a quarter of an hour on two cores); then call this again."
         )
     return folder
 

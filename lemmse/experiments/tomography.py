@@ -113,11 +113,11 @@ class Scanner(Tomography):
         return y if self.origin is None else y - self.origin.to(y)
 
 
-def scanners(fault: Fault) -> list[Scanner]:
-    """The real scanner: one, or with angle errors one for each draw."""
+def scanners(fault: Fault, photographs: int = PHOTOGRAPHS) -> list[Scanner]:
+    """The real scanner: one, or with angle errors one for each draw that photographs meet."""
     if not fault.jitter:
         return [Scanner(ANGLES, fault.centre, fault.saturation)]
-    errors = np.random.default_rng(22).standard_normal((DRAWS, len(ANGLES)))
+    errors = np.random.default_rng(22).standard_normal((DRAWS, len(ANGLES)))[:photographs]
     return [
         Scanner(ANGLES + fault.jitter * error, fault.centre, fault.saturation) for error in errors
     ]
@@ -130,7 +130,7 @@ def without_noise(images: Tensor, fault: Fault) -> Tensor:
         >>> without_noise(torch.ones(1, 1, 32, 32), Fault()).shape
         torch.Size([1, 1104])
     """
-    images, scans = images.double(), scanners(fault)[: len(images)]
+    images, scans = images.double(), scanners(fault, len(images))
     parts = [scan.A(images[i :: len(scans)]).flatten(1) for i, scan in enumerate(scans)]
     y = parts[0].new_empty(len(images), parts[0].shape[1])
     for i, part in enumerate(parts):

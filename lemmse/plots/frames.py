@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from matplotlib import pyplot
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -66,11 +67,12 @@ def as_frame(result, call: str) -> Frame:
 
 
 def _from_figure(figure: Figure) -> Frame:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, facecolor="white")
+    # The pixels of savefig for two thirds of its time: that one draws twice, and codes a file.
     pyplot.close(figure)
-    buffer.seek(0)
-    image = Image.open(buffer).convert("RGB")
+    figure.set(dpi=_DOTS_PER_INCH, facecolor="white")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     return Frame(image, round(image.width * _PAGE_PIXELS_PER_INCH / _DOTS_PER_INCH))
 
 

@@ -139,6 +139,14 @@ def outputs(notebook):
     return [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
 
 
+def test_nobody_is_asked_about_news(lab):
+    name = "@jupyterlab/apputils-extension:notification"
+    with urlopen(f"{lab[0]}/lab/api/settings/{name}?token=student", timeout=60) as answer:
+        properties = json.load(answer)["schema"]["properties"]
+    assert properties["fetchNews"]["default"] == "false"
+    assert properties["checkForUpdates"]["default"] is False
+
+
 def test_run_all_then_every_slider_then_an_exercise_wrong_and_right(lab):
     with opened(lab, SLIDERS) as driver:
         assert not [o for o in outputs(saved(driver, lab, SLIDERS)) if o.output_type == "error"]

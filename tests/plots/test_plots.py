@@ -1,5 +1,6 @@
 """Tests of lemmse.plots: the palette, the figures, glued numbers and explorers."""
 
+import io
 import itertools
 import re
 from html.parser import HTMLParser
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 
 from lemmse import plots
 
@@ -492,6 +494,22 @@ def test_pyplot_figures_are_closed():
 
     plots.explore(lambda n: pyplot.figure(), title="t", n=[1])
     assert pyplot.get_fignums() == []
+
+
+def test_a_figure_becomes_the_pixels_that_savefig_writes():
+    def draw(n):
+        figure, (left, right) = plots.panels(1, 2, width=4.0, height=2.5)
+        left.plot([1, 2], [1e-3, n], label="σ")
+        left.set(yscale="log", xlabel=r"noise $\sigma$")
+        right.imshow(np.eye(8))
+        figure.legend(*left.get_legend_handles_labels(), loc="outside upper center")
+        return figure
+
+    written = io.BytesIO()
+    draw(2).savefig(written, format="png", dpi=150, facecolor="white")
+    frame = plots.explore(draw, title="t", n=[2]).frame((0,))
+    assert np.array_equal(np.asarray(frame.image), np.asarray(Image.open(written).convert("RGB")))
+    assert frame.width == 400
 
 
 def test_at_most_forty_frames_in_the_book(build):
