@@ -217,8 +217,8 @@ class ResidualBlock(nn.Module):
             and the output, computed without padding, smaller by as much.
         padding, dilation: of :math:`W_1`, see `convolution`.
         normalised: False takes h for :math:`|h|`. Where :math:`W_1` looks at neighbours, what they
-            say is then still linear in them: |h| keeps the direction of a pixel's features, and of
-            their size nothing.
+            say is then still linear in them: :math:`|h|` keeps the direction of a pixel's features,
+            and of their size nothing.
 
     Example:
         >>> block = ResidualBlock(8, 16, kernel_size=3)
