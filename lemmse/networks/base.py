@@ -104,7 +104,7 @@ class Skip(nn.Module):
 
     @property
     def denoises(self) -> bool:
-        """Whether z is an image with white noise, by the statistics: A and B are the identity.
+        """Whether z is an image with white noise, by statistics that say A and B are the identity.
 
         Example:
             >>> Skip().denoises
