@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean, stdev
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +19,13 @@ from .. import datasets
 from ..metrics import psnr
 from ..training import Problem, Settings, train
 from ..zoo import Spec
-from . import record
+from . import record, scale
 from .comparison import estimator, rounded
 from .record import Bar, run_cells, silent
 
 NAME = "whose"
 TITLE = "networks of two disjoint training sets, each against both formulas"
-CHAPTERS = "13"
+CHAPTERS = "16"
 COST = "5 hours"
 OPTIONS = ()
 
@@ -45,6 +46,7 @@ SETS = {"A": 0, "B": LARGEST}
 """Where each set begins; those of A are the first N images of the data set."""
 
 QUICK = ("denoising 30",)
+NEAR_FAR = ("own_formula", "other_formula")
 
 
 def settings() -> dict:
@@ -131,6 +133,80 @@ def compute(cell: str, device: torch.device | str = "cpu") -> dict:
                     output = trained[name](y, sigma)
                 _add(found[group][str(sigma)], output, estimates[name], estimates[other], x)
     return found
+
+
+def nearer(cell: dict, sigma: float, group: str) -> tuple[float, float]:
+    """By how many dB networks are nearer to the formula of their own set than to the other's.
+
+    Args:
+        cell: what `compute` returns.
+        sigma: the noise level.
+        group: which images, ``own``, ``other`` or ``new``.
+
+    Returns:
+        The mean over the images, and its standard error; new images count once for both networks.
+
+    Example:
+        >>> entry = {"own_formula": [31.0, 32.0] * 2, "other_formula": [30.0] * 4}
+        >>> nearer({"new": {"0.5": entry}}, 0.5, "new")
+        (1.5, 0.5)
+    """
+    differences = [near - far for near, far in _pairs(cell[group][str(sigma)], *NEAR_FAR)]
+    if group == "new":
+        one, two = _halves(differences)
+        differences = [(a + b) / 2 for a, b in zip(one, two, strict=True)]
+    return scale.level(differences)
+
+
+def slope(cell: dict, sigma: float, group: str) -> tuple[float, float]:
+    r"""How much of the difference of the two formulas the two networks have taken up.
+
+    .. math:: \beta = \frac{\langle \varphi_a - \varphi_b, f_a - f_b \rangle}{\|f_a - f_b\|^2}
+
+    from distances alone: twice the product is :math:`\|\varphi_a - f_b\|^2 - \|\varphi_a - f_a\|^2`
+    and the same with a and b exchanged.
+
+    Args:
+        cell: what `compute` returns.
+        sigma: the noise level.
+        group: ``new``, or ``own``: images of one of the two sets.
+
+    Returns:
+        The slope over all images together, and its standard error: 1 for networks that compute
+        their formulas, 0 for networks that know nothing of their images.
+
+    Example:
+        >>> near, far = [40.0, 42.0], [20.0, 21.0]
+        >>> entry = {"own_formula": near * 2, "other_formula": far * 2, "formulas": far * 2}
+        >>> round(slope({"new": {"0.5": entry}}, 0.5, "new")[0], 2)
+        0.99
+    """
+    first = cell[group][str(sigma)]
+    # Of an image of a set: the network of that set in one group, the other network in the other.
+    second = cell["other"][str(sigma)] if group == "own" else None
+    gains = [_squared(far) - _squared(near) for near, far in _pairs(first, *NEAR_FAR)]
+    spans = [_squared(value) for value in first["formulas"]]
+    if second is None:
+        (gains, more), (spans, _) = _halves(gains), _halves(spans)
+    else:
+        more = [_squared(far) - _squared(near) for near, far in _pairs(second, *NEAR_FAR)]
+    products = [(a + b) / 2 for a, b in zip(gains, more, strict=True)]
+    value = mean(products) / mean(spans)
+    rests = [product - value * span for product, span in zip(products, spans, strict=True)]
+    return value, stdev(rests) / len(rests) ** 0.5 / mean(spans)
+
+
+def _pairs(entry: dict, one: str, two: str) -> list[tuple[float, float]]:
+    return list(zip(entry[one], entry[two], strict=True))
+
+
+def _halves(values: list) -> tuple[list, list]:
+    """What the networks of A and of B have on the same images."""
+    return values[: len(values) // 2], values[len(values) // 2 :]
+
+
+def _squared(decibels: float) -> float:
+    return 10 ** (-decibels / 10)
 
 
 def network(spec: Spec, problem: Problem, seed: int) -> nn.Module:

@@ -61,3 +61,40 @@ def test_a_file_of_other_settings_is_refused(small, tmp_path, monkeypatch):
     monkeypatch.setattr(whose, "WIDTH", 5)
     with pytest.raises(ValueError, match="other settings"):
         whose.run(out)
+
+
+@pytest.fixture
+def made():
+    """Outputs and formulas on images of A, of B and new ones, and the cell they would give."""
+    torch.manual_seed(0)
+    f, phi = ({name: torch.rand(3, 5, 1, 4, 4) for name in "AB"} for _ in range(2))
+    phi = {name: f[name] + 0.3 * phi[name] for name in "AB"}
+    cell = {group: {"0.2": whose._empty()} for group in ("own", "other", "new")}
+    for place, where in enumerate(("A", "B", "new")):
+        for name, other in ("AB", "BA"):
+            group = "new" if where == "new" else "own" if where == name else "other"
+            truth = torch.zeros(5, 1, 4, 4)
+            numbers = phi[name][place], f[name][place], f[other][place], truth
+            whose._add(cell[group]["0.2"], *numbers)
+    return f, phi, cell
+
+
+@pytest.mark.parametrize(("group", "places"), [("new", [2]), ("own", [0, 1])])
+def test_the_slope_is_that_of_the_inner_product(made, group, places):
+    f, phi, cell = made
+    ours, theirs = (t["A"][places] - t["B"][places] for t in (phi, f))
+    value, error = whose.slope(cell, 0.2, group)
+    assert value == pytest.approx(float((ours * theirs).sum() / theirs.square().sum()), rel=1e-3)
+    assert 0 < error < 0.5
+
+
+def test_nearer_counts_an_image_once(made):
+    f, phi, cell = made
+    near, far = (
+        torch.stack([psnr(phi[n][2], f[m][2]) for n, m in pairs])
+        for pairs in (("AA", "BB"), ("AB", "BA"))
+    )
+    gains = (near - far).mean(0)
+    value, error = whose.nearer(cell, 0.2, "new")
+    assert value == pytest.approx(float(gains.mean()), abs=1e-3)
+    assert error == pytest.approx(float(gains.std() / 5**0.5), abs=1e-3)
