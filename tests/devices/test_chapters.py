@@ -52,7 +52,6 @@ TOO_SMALL = {
     "05-equivariance": ["level_with = np.exp("],  # compares sizes up to 1,000
     "06-locality": ["x = images[:500]"],
     "12-training": ['"training-parameters", sum('],  # the loss after 200 steps
-    "07-le-mmse": ["few, strong = images[:60]"],
     # Learns from images 60 and on, and the tables of what that gives.
     "17-mri": [
         "mean = images.mean().expand(1, 1, *SIZE)",
