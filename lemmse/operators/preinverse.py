@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from importlib import import_module
 
+from ..devices import plain_mode
 from .base import Operator
 from .checks import check_image_shape, describe
 from .foreign import ForeignOperator
@@ -87,6 +88,7 @@ def as_operator(operator: object, image_shape: Sequence[int] | None) -> Operator
     return known(operator, image_shape) or ForeignOperator(copied(operator), image_shape)
 
 
+@plain_mode()  # a copy made in inference mode could have no gradients later
 def copied(value: object) -> object:
     """Returns a copy of an object with all that it holds; the object itself if it has none.
 
