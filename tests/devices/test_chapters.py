@@ -26,7 +26,8 @@ from sync_notebooks import is_setup, notebook_paths
 IMAGES = {
     **{"04-mmse": 40, "05-equivariance": 40, "06-locality": 40, "07-le-mmse": 40},
     **{"09-preinverses": 16, "10-reading": 40, "11-receptive-field": 20, "12-training": 24},
-    **{"13-comparison": 40, "17-mri": 40, "23-infrared": 40, "30-open-problems": 20},
+    **{"13-comparison": 40, "17-mri": 40, "23-infrared": 40, "28-symmetry": 12},
+    **{"29-sampling": 12, "30-open-problems": 20},
 }
 """Chapters that are executed, and how many training images of a data set they get at most."""
 
@@ -43,7 +44,7 @@ ON_THE_CPU = {
 }
 """Chapters that never mention `device`: they compute on the CPU wherever they run."""
 
-MINUTES = {"15-density", "16-data-and-size", "28-symmetry", "29-sampling"}
+MINUTES = {"15-density", "16-data-and-size"}
 """Chapters in which nearly all follows from a cell that takes minutes on the pretend accelerator,
 or needs a thousand images; what they call of the package is tried in test_package.py."""
 
