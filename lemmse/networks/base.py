@@ -248,8 +248,9 @@ class ResidualBlock(nn.Module):
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
         """The next h, given the features of sigma, (B, 32)."""
         scale, offset = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
-        size = h.square().mean(1, keepdim=True) + 1e-6
-        normal = h * size.rsqrt() if self.normalised else h
+        normal = h
+        if self.normalised:
+            normal = h * (h.square().mean(1, keepdim=True) + 1e-6).rsqrt()
         step = functional.silu(self.first(normal * (1 + scale) + offset))
         return cropped(h, self.margin) + self.second(step)
 
