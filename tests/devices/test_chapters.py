@@ -21,6 +21,7 @@ from cell_names import reads_and_binds, statements
 
 import lemmse
 import lemmse.training
+from lemmse.experiments import density
 from sync_notebooks import is_setup, notebook_paths
 
 IMAGES = {
@@ -44,15 +45,15 @@ ON_THE_CPU = {
 }
 """Chapters that never mention `device`: they compute on the CPU wherever they run."""
 
-MINUTES = {"15-density", "16-data-and-size"}
-"""Chapters in which nearly all follows from a cell that takes minutes on the pretend accelerator,
-or needs a thousand images; what they call of the package is tried in test_package.py."""
+EDGES = {"15-density": 8, "16-data-and-size": 12}
+"""Chapters that need their hundreds of images: executed with small ones, pixels a side."""
 
 TOO_SMALL = {
     "04-mmse": ["settings = [(s, t) for s in (1, 8, 32, 64)"],  # tunes on images 50 to 100
     "05-equivariance": ["level_with = np.exp("],  # compares sizes up to 1,000
     "06-locality": ["x = images[:500]"],
     "12-training": ['"training-parameters", sum('],  # the loss after 200 steps
+    "16-data-and-size": ["SHOWN, EDGE = ("],  # shows 20 pixels a side
     # Learns from images 60 and on, and the tables of what that gives.
     "17-mri": [
         "mean = images.mean().expand(1, 1, *SIZE)",
@@ -136,6 +137,20 @@ def few_images(load, most):
     return loaded
 
 
+def small_images(load, edge):
+    def loaded(name, split="train", n=None, fallback=None):
+        return load(name, split, n, fallback)[..., :edge, :edge].contiguous()
+
+    return loaded
+
+
+def cheap(load, chapter):
+    """What loads the images of a chapter: few, or small ones."""
+    if chapter in EDGES:
+        return small_images(load, EDGES[chapter])
+    return few_images(load, IMAGES[chapter])
+
+
 def short(settings):
     def made(**options):
         made_full = settings(**options)
@@ -172,22 +187,25 @@ class Run:
             for place, name, instead in (
                 (lemmse.plots, "glue", glue),
                 (lemmse.exercises, "check", checked),
-                (lemmse.datasets, "load", few_images(load, IMAGES[path.stem])),
+                (lemmse.datasets, "load", cheap(load, path.stem)),
                 (lemmse.training, "Settings", short(settings)),
                 (lemmse, "device", lambda: torch.device(device)),
             ):
                 stack.enter_context(mock.patch.object(place, name, instead))
+            if path.stem in EDGES:
+                sides = dict.fromkeys(density.SIDES, EDGES[path.stem])
+                stack.enter_context(mock.patch.dict(density.SIDES, sides))
             torch.manual_seed(0)
             for number, source in enumerate(chosen(path)):
                 exec(compiled(source, f"{path.stem}, cell {number}"), names)
                 plt.close("all")
 
 
-CHAPTERS = [path for path in notebook_paths() if path.stem in IMAGES]
+CHAPTERS = [path for path in notebook_paths() if path.stem in {*IMAGES, *EDGES}]
 
 
 def test_every_chapter_is_executed_or_named_with_a_reason():
-    named = [*IMAGES, *MINUTES, *ON_THE_CPU]
+    named = [*IMAGES, *EDGES, *ON_THE_CPU]
     assert sorted(named) == [path.stem for path in notebook_paths()]
 
 
