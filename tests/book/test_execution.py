@@ -1,6 +1,12 @@
 """Executing chapters: nothing done is lost, and a page is readable before it is computed."""
 
 import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -50,6 +56,56 @@ def test_what_is_done_is_kept_and_only_the_rest_is_executed_again(small_book, ca
     assert "01-a" not in said
     assert execute(small_book) == []
     assert capsys.readouterr().out == "0 of 2 chapters to execute\n"
+
+
+STOPPABLE = """
+import sys
+from pathlib import Path
+import execute_notebooks
+execute_notebooks.ROOT = Path(sys.argv.pop(1))
+execute_notebooks.EXECUTED = execute_notebooks.ROOT / "_build" / "executed"
+execute_notebooks.notebook_paths = lambda: sorted(execute_notebooks.ROOT.glob("notebooks/*/*"))
+sys.exit(execute_notebooks.main())
+"""
+"""`make notebooks` of a small book, as a process of its own."""
+
+
+def waited_for(condition, seconds=120):
+    """Whether a condition comes true in time."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.1)
+    return condition()
+
+
+def runs(process):
+    """Whether a process is there and no zombie."""
+    status = Path(f"/proc/{process}/status")
+    return status.exists() and "State:\tZ" not in status.read_text()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks at processes in /proc")
+def test_an_interrupt_keeps_what_is_done_and_leaves_no_kernel(small_book, tmp_path):
+    works, waits = small_book
+    began = tmp_path / "began"
+    note = f"open({str(began)!r}, 'w').write(str(os.getpid()))"
+    write(waits, f"import os, time\n{note}\ntime.sleep(600)")
+    command = [sys.executable, "-c", STOPPABLE, str(tmp_path)]
+    scripts = str(Path(execute_notebooks.__file__).parent)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=scripts, start_new_session=True
+    ) as process:
+        done = execute_notebooks.stamp(works).exists
+        assert waited_for(lambda: done() and began.exists() and began.read_text())
+        os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does in a terminal
+        said, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "stopped: what is done is kept" in said
+    assert waited_for(lambda: not runs(began.read_text()))
+    write(waits, "print(1)")
+    assert execute(small_book) == []
+    assert outputs(works) == ["42\n"]
+    assert outputs(waits) == ["1\n"]
 
 
 def test_progress_says_what_is_left(monkeypatch, tmp_path):
