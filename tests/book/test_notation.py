@@ -14,7 +14,7 @@ LETTERS = (
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi "
     "rho sigma tau upsilon phi varphi chi psi omega "
     "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
-).split()  # pi is the number
+)  # not pi, which is the number
 FORMULAS = re.compile(r"\$\$.+?\$\$|\$[^$]+?\$", re.DOTALL)
 LOANS = "## Greek letters on loan"
 
@@ -22,7 +22,7 @@ LOANS = "## Greek letters on loan"
 def letters(text):
     """The Greek letters in the formulas of a text."""
     names = re.findall(r"\\([A-Za-z]+)", " ".join(FORMULAS.findall(text)))
-    return set(names) & set(LETTERS)
+    return set(names) & set(LETTERS.split())
 
 
 @cache
