@@ -53,6 +53,12 @@ return [document.documentElement.scrollWidth, limit,
   wide.slice(0, 3).map(e => e.outerHTML.slice(0, 120))];
 """
 
+LINE_OF_CODE = """
+const block = document.querySelector("main .cell_input:not(details *) pre");
+block.textContent = "x".repeat(arguments[0]);
+return [block.scrollWidth, block.clientWidth];
+"""
+
 
 def pages():
     """All pages of the table of contents, the index and the search."""
@@ -157,6 +163,13 @@ def test_no_page_is_wider_than_a_phone(page, site, phone):
     width, limit, widest = phone.execute_script(WIDEST)
     assert limit == PHONE
     assert width <= limit, widest
+
+
+@pytest.mark.parametrize("length", [80, 100])
+def test_a_line_of_80_characters_fits_the_column(length, site, desktop):
+    visit(desktop, site + CHAPTER)
+    content, column = desktop.execute_script(LINE_OF_CODE, length)
+    assert (content <= column) == (length == 80)
 
 
 @functools.cache
