@@ -1,6 +1,9 @@
 """What depends on where a notebook runs: in the reader's kernel or in the book's build."""
 
 import os
+import re
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def building() -> bool:
@@ -24,7 +27,7 @@ def glue(name: str, value, format: str = "{:.2f}") -> str:
     Args:
         name: the name to be used in the prose.
         value: a number, a tensor with one element, or a text (taken as it is).
-        format: a format string with one field.
+        format: a format string with one field. A power of ten and a minus sign are typeset.
 
     Returns:
         The text.
@@ -55,9 +58,19 @@ def _text(value, format: str) -> str:
             raise ValueError(f"expected one number to glue, got {count} of them")
         value = value.item()
     try:
-        return format.format(value)
+        return _typeset(format.format(value))
     except (ValueError, TypeError, IndexError, KeyError) as error:
         raise ValueError(f"the format {format!r} does not fit {value!r}: {error}") from error
+
+
+def _typeset(number: str) -> str:
+    """A formatted number as one prints it: 2e-03 is 2 × 10⁻³, and a minus sign is no hyphen."""
+
+    def power(found: re.Match) -> str:
+        exponent = str(int(found[2])).translate(_RAISED)
+        return f"{found[1]} \N{MULTIPLICATION SIGN} 10{exponent}"
+
+    return re.sub(r"-(?=\d)", "\N{MINUS SIGN}", re.sub(r"([\d.]+)e([+-]\d+)", power, number))
 
 
 def _glue_into_page(name: str, text: str) -> bool:

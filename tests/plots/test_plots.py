@@ -307,6 +307,19 @@ def test_glue_prints_and_returns(capsys):
 
 
 @pytest.mark.parametrize(
+    ("value", "format", "text"),
+    [
+        (0.00213, "{:.0e}", "2 × 10⁻³"),
+        (-1.5e7, "{:.1e} dB", "−1.5 × 10⁷ dB"),
+        (-0.41, "{:.2f} dB", "−0.41 dB"),
+        (1024, "{:,d}-fold", "1,024-fold"),
+    ],
+)
+def test_glued_numbers_are_typeset(value, format, text):
+    assert plots.glue("name", value, format) == text
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("", 1.0), "name"),

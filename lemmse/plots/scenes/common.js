@@ -102,7 +102,9 @@ window.lemmseScenes ??= (() => {
 
   // ---- drawing --------------------------------------------------------------------------------
 
-  const BLUE = "#0060a8", ORANGE = "#e07609", PURPLE = "#6f0f5a", GREEN = "#00735c";
+  // the palette of lemmse.plots: E-MMSE is orange, MMSE dark red
+  const BLUE = "#0060a8", ORANGE = "#e07609", RED = "#8e2000";
+  const PURPLE = "#6f0f5a", GREEN = "#00735c";
   // The address of SVG's names, which no page here shall spell out.
   const holder = document.createElement("div");
   holder.innerHTML = "<svg></svg>";
@@ -181,6 +183,6 @@ window.lemmseScenes ??= (() => {
   };
   const tools = {
     bytes, wrap, sum, range, clamp, steps, percent, short, make, slider, choice, draggable,
-    speaker, BLUE, ORANGE, PURPLE, GREEN, chart, legend, svgIn, redraw, shape};
+    speaker, BLUE, ORANGE, RED, PURPLE, GREEN, chart, legend, svgIn, redraw, shape};
   return {kinds, compute, add, tools};
 })();

@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const {
-    sum, clamp, percent, make, slider, draggable, speaker, BLUE, ORANGE, PURPLE, chart, legend,
+    sum, clamp, percent, make, slider, draggable, speaker, BLUE, RED, PURPLE, chart, legend,
     svgIn, redraw} = window.lemmseScenes.tools;
 
   const plane = ({points}, {y, sigma}) => {
@@ -17,7 +17,7 @@
     slider(controls, "noise level σ", {low: 0.02, high: 1, log: true}, state.sigma,
       value => { state.sigma = value; show(); });
     legend(live, [["training images, larger for more weight", BLUE], ["measurement y", PURPLE],
-      ["their average: MMSE", ORANGE]]);
+      ["their average: MMSE", RED]]);
     const svg = svgIn(live, `${data.alt}. Arrow keys move the measurement.`, true);
     const say = speaker(live);
     let places;
@@ -31,7 +31,7 @@
       });
       places.line([state.y, estimate], PURPLE, "6 4");
       places.dot(...state.y, PURPLE, 8);
-      places.dot(...estimate, ORANGE, 8);
+      places.dot(...estimate, RED, 8);
       say(`y = (${state.y.map(v => v.toFixed(2)).join(", ")}), estimate ` +
         `(${estimate.map(v => v.toFixed(2)).join(", ")}). Weights: ` +
         `${weights.map(percent).join(", ")}.`);

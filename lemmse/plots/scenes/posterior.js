@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const {
-    sum, range, clamp, steps, make, slider, choice, draggable, speaker, BLUE, ORANGE, PURPLE,
+    sum, range, clamp, steps, make, slider, choice, draggable, speaker, BLUE, RED, PURPLE,
     chart, legend, svgIn, redraw} = window.lemmseScenes.tools;
 
   const GRID = range(3201).map(i => -8 + 0.005 * i);
@@ -39,7 +39,7 @@
       state.y, value => { state.y = value; show(); });
     slider(controls, "noise level σ", {low: 0.1, high: 2, log: true}, state.sigma,
       value => { state.sigma = value; show(); });
-    const ANSWERS = [["MAP", "#1a1a1a", "7 4"], ["median", "#777", "2 3"], ["MMSE", ORANGE]];
+    const ANSWERS = [["MAP", "#1a1a1a", "7 4"], ["median", "#777", "2 3"], ["MMSE", RED]];
     legend(live, [["prior", "#777"], ["likelihood", PURPLE, "2 3"], ["posterior", BLUE]]);
     const top = svgIn(live, `${data.alt}. Arrow keys move the measurement.`, true);
     legend(live, ANSWERS);
