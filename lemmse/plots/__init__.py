@@ -1,4 +1,4 @@
-"""Figures of the book: images, error maps, curves, matrices, numbers, explorers and scenes."""
+"""Figures of the book: images, error maps, curves, matrices, tables, explorers and scenes."""
 
 from lemmse.plots.curves import curves
 from lemmse.plots.diagrams import Diagram, diagram
@@ -17,6 +17,7 @@ from lemmse.plots.scenes import (
     posterior_scene,
 )
 from lemmse.plots.style import COLORS, STYLES, panels, use_style
+from lemmse.plots.tables import Table, table
 
 __all__ = [
     "COLORS",
@@ -26,6 +27,7 @@ __all__ = [
     "Explorer",
     "PixelScene",
     "Scene",
+    "Table",
     "building",
     "core_scene",
     "curve_scene",
@@ -41,5 +43,6 @@ __all__ = [
     "plane_scene",
     "posterior_scene",
     "show_images",
+    "table",
     "use_style",
 ]
