@@ -77,11 +77,9 @@ COSTLY = {
     ],
     "10-reading": ["def sample(x, count, patch_size=P)", "many_images = datasets.load("],
     "11-receptive-field": [
-        "def dilated(*dilations)",
         "narrow = {",
         "class Position(nn.Module)",
         "SIZE, sigmas = images.shape[2:]",
-        'photographs = {"training": images[:2]',
     ],
     "12-training": ["outputs, repeats, at = 1024"],
     "17-mri": ["few, truth = images[:40], images[:4]", "widths = [1, 3, 5, 7]"],
