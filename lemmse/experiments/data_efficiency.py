@@ -7,18 +7,20 @@ contestants:
 - ``svd``: `SVDNet`, one number for each singular direction.
 - ``proximal``: `UnrolledProximal`, steps on the data and small convolutional corrections.
 - ``learned``: `FullyLearned`, a dense layer and one such correction, as many parameters as
-  ``proximal`` (within a tenth) and as many steps.
-- ``learned, equal time``: the same network, trained for as much processor time as ``proximal``.
-- ``learned, longer``: the same with ten times the steps of ``learned``, and ``proximal, longer``:
-  for as much processor time as that; both on the smallest and the largest share only.
+  ``proximal`` (within a tenth), trained for as much processor time.
 - ``svd, wrong angles`` and ``proximal, wrong angles``: they believe in a scanner that is turned by
   `MISALIGNMENT` degrees against the one that measures.
+
+The learning rate is chosen for every contestant and number of images, one of two, with seed 0; with
+wrong angles it is that with the right ones. Both the rate and the moment at which a training is
+stopped are chosen on `HELD_OUT` validation photographs. All contestants of a seed see the same
+images, so that their results are paired.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -37,14 +39,18 @@ from .record import Bar, Cell, machine, silent
 NAME = "data-efficiency"
 TITLE = "learning curves of networks with the physics inside, and of fully learned ones"
 CHAPTERS = "21"
-COST = "30 minutes"
+COST = "15 minutes"
 OPTIONS = ("seeds",)
 
-QUICK = [(0, 100, name) for name in ("svd", "proximal", "learned")]
+QUICK = [(0, 100, name) for name in ("svd", "learned")]
 """What the quick version trains, as (seed, number of images, contestant)."""
 
-SHARES = (0.1, 0.25, 0.5, 1.0)
-IMAGES = 1000
+COUNTS = (2, 10, 100, 1000, 4000)
+"""Numbers of training images."""
+ENDS = (10, 4000)
+"""Those of ``proximal, wrong angles``."""
+IMAGES = 4000
+HELD_OUT = 200
 TEST_IMAGES = 200
 SEEDS = (0, 1, 2)
 """A seed draws the subset of the training images, the initial weights, the batches, the noise."""
@@ -57,21 +63,17 @@ MISALIGNMENT = 5.0
 LAYERS, WIDTH = 3, 16
 """Of the corrections of ``proximal``; ``learned`` has one of half the width."""
 
-CONTESTANTS = (
-    "svd",
-    "proximal",
-    "proximal, longer",
-    "learned",
-    "learned, equal time",
-    "learned, longer",
-    "svd, wrong angles",
-    "proximal, wrong angles",
-)
-STEPS = 400
-LONGER = 10
-CLOCKED_CONTESTANTS = ("learned, equal time", "proximal, longer")
-CLOCKED = 200
+STEPS, BATCH, RECORDS = 250, 16, 5
+"""Of ``proximal`` and of the SVD networks; images in a batch; looks at the validation images."""
+CLOCKED = 60
 """So many steps are timed to find how many steps of ``learned`` take the time of ``proximal``."""
+
+RATES = {
+    "svd": (0.1, 0.3),
+    "proximal": (1e-2, 2e-2),
+    "learned": (1e-2, 3e-2),
+}
+CONTESTANTS = ("svd", "proximal", "learned", "svd, wrong angles", "proximal, wrong angles")
 
 
 def results(path: Path | None = None) -> dict:
@@ -84,6 +86,7 @@ def results(path: Path | None = None) -> dict:
     return record.read(NAME, path)
 
 
+@lru_cache
 def photographs(split: str, count: int) -> Tensor:
     """The first images of a split, (count, 1, 12, 12): the centre, averaged 2 by 2.
 
@@ -132,57 +135,70 @@ def contestant(name: str, seed: int = 0) -> nn.Module:
         return FullyLearned(measured, shape, layers=1, width=WIDTH // 2)
 
 
-def training(name: str, steps: int, seed: int) -> Settings:
-    """How a contestant is trained: a few numbers want larger steps than many weights."""
-    rate = 0.1 if name.startswith("svd") else 5e-3
-    return Settings(
-        steps=steps,
-        batch=32,
-        crop=None,
-        learning_rate=rate,
-        ema=0.98,
-        sigma=SIGMA,
-        seed=seed,
-        records=6,
-    )
-
-
-def trained(name: str, count: int, seed: int, steps: int = STEPS) -> dict:
+def trained(name: str, count: int, seed: int, rate: float, steps: int) -> dict:
     """Trains one contestant on some of the images.
 
     Args:
         name: of `CONTESTANTS`.
         count: how many of the `IMAGES` training images; a seed draws which.
         seed: see `SEEDS`.
+        rate: of the optimiser.
         steps: of the training.
 
     Returns:
-        Mean PSNR in dB at the end: ``test``, and ``train`` on (at most 200 of) its own images;
-        ``history``, that on the test images during training, the last one being ``test``; and
-        ``seconds`` of processor time.
+        ``test``, the mean PSNR in dB on the test images at the moment at which that on the
+        validation images, ``validation``, is best; ``last``, that at the end; ``train``, that on
+        (at most 200 of) its own images at the end; ``history``, the PSNR on the test images during
+        training; ``rate``, ``steps``; and ``seconds`` of processor time.
     """
     generator = torch.Generator().manual_seed(seed)
     which = torch.randperm(IMAGES, generator=generator)[:count]
-    images, truth = photographs("train", IMAGES)[which], photographs("test", TEST_IMAGES)
-    problem = Problem.direct(images, scanner())
-    y = problem.operator.measure(truth, SIGMA, torch.Generator().manual_seed(10_000))
+    pool = photographs("train", IMAGES + HELD_OUT)
+    images, shown = pool[which], {"validation": pool[IMAGES:]}
+    shown["test"] = photographs("test", TEST_IMAGES)
+    work = Problem.direct(images, scanner())
+    y = {
+        split: work.operator.measure(x, SIGMA, torch.Generator().manual_seed(10_000 + i))
+        for i, (split, x) in enumerate(shown.items())
+    }
     network = contestant(name, seed)
     if isinstance(network, FullyLearned):
-        network.standardise(problem.clean())
+        network.standardise(work.clean())
+
+    paused = [0.0]  # the time that the probes take is not part of the training
 
     def probe(current: nn.Module) -> dict[str, float]:
-        return {"test": psnr(current(y, SIGMA), truth).mean().item()}
+        start = time.process_time()
+        found = {
+            split: psnr(current(y[split], SIGMA), x).mean().item() for split, x in shown.items()
+        }
+        paused[0] += time.process_time() - start
+        return found
 
+    settings = Settings(
+        steps=steps,
+        batch=BATCH,
+        crop=None,
+        learning_rate=rate,
+        ema=0.98,
+        sigma=SIGMA,
+        seed=seed,
+        records=RECORDS,
+    )
     start = time.process_time()
-    history = train(network, problem, training(name, steps, seed), probe, progress=False)
-    seconds = time.process_time() - start
+    history = train(network, work, settings, probe, progress=False)
+    seconds = time.process_time() - start - paused[0]
     own = images[:TEST_IMAGES]
     with torch.no_grad():
-        again = network(problem.operator.measure(own, SIGMA, generator), SIGMA)
+        again = network(work.operator.measure(own, SIGMA, generator), SIGMA)
+    best = max(history.records, key=lambda line: line["validation"])
     return {
-        "test": round(history.records[-1]["test"], 3),
+        "test": round(best["test"], 3),
+        "validation": round(best["validation"], 3),
+        "last": round(history.records[-1]["test"], 3),
         "train": round(psnr(again, own).mean().item(), 3),
         "history": [round(value, 3) for value in history.column("test")],
+        "rate": rate,
         "steps": steps,
         "seconds": round(seconds, 2),
     }
@@ -191,22 +207,23 @@ def trained(name: str, count: int, seed: int, steps: int = STEPS) -> dict:
 def settings() -> dict:
     """What the results depend on: results of another one are not mixed with these."""
     return {
-        "shares": list(SHARES),
         "images": IMAGES,
+        "held out": HELD_OUT,
         "test images": TEST_IMAGES,
         "side": SIDE,
         "angles": ANGLES,
         "sigma": SIGMA,
         "misalignment": MISALIGNMENT,
         "steps": STEPS,
+        "batch": BATCH,
+        "rates": RATES,
         "data": {
-            "train": datasets.checksum(photographs("train", IMAGES)),
+            "train": datasets.checksum(photographs("train", IMAGES + HELD_OUT)),
             "test": datasets.checksum(photographs("test", TEST_IMAGES)),
         },
         "parameters": {
             name: sum(p.numel() for p in contestant(name).parameters()) for name in CONTESTANTS
         },
-        "settings": {name: asdict(training(name, STEPS, 0)) for name in CONTESTANTS},
     }
 
 
@@ -214,31 +231,24 @@ def equal_time() -> int:
     """Steps of ``learned`` that take the processor time of `STEPS` steps of ``proximal``."""
     seconds = {}
     for name in ("proximal", "learned"):
-        trained(name, IMAGES, 0, 5)  # the first steps are slow
-        seconds[name] = trained(name, IMAGES, 0, CLOCKED)["seconds"]
+        trained(name, 100, 0, 1e-3, 5)  # the first steps are slow
+        seconds[name] = trained(name, 100, 0, 1e-3, CLOCKED)["seconds"]
     return round(STEPS * seconds["proximal"] / seconds["learned"])
 
 
-def cells(seeds: tuple[int, ...]) -> list[tuple[int, int, str]]:
-    """What is to be trained: seed, number of images, contestant."""
-    return [
-        (seed, count, name)
-        for seed in seeds
-        for count in counts()
-        for name in CONTESTANTS
-        if count in counts(name)
-    ]
-
-
-def counts(name: str = "") -> list[int]:
-    """The numbers of images, those that a contestant is trained on.
+def counts(name: str) -> tuple[int, ...]:
+    """The numbers of images that a contestant is trained on.
 
     Example:
-        >>> counts(), counts("learned, longer")
-        ([100, 250, 500, 1000], [100, 1000])
+        >>> counts("svd"), counts("proximal, wrong angles")
+        ((2, 10, 100, 1000, 4000), (10, 4000))
     """
-    shares = (min(SHARES), max(SHARES)) if name.endswith("longer") else SHARES
-    return [round(share * IMAGES) for share in shares]
+    return ENDS if name == "proximal, wrong angles" else COUNTS
+
+
+def cells(seeds: tuple[int, ...] = SEEDS) -> list[tuple[int, int, str]]:
+    """What is to be trained: seed, number of images, contestant."""
+    return [(seed, count, name) for seed in seeds for name in CONTESTANTS for count in counts(name)]
 
 
 def run(
@@ -249,7 +259,7 @@ def run(
     *,
     seeds: tuple[int, ...] = SEEDS,
 ) -> dict:
-    """Trains all contestants on all shares of the data, and writes the results after every one.
+    """Trains all contestants on all numbers of images, and writes the results after every one.
 
     What the file already holds is kept.
 
@@ -261,8 +271,9 @@ def run(
         seeds: which.
 
     Returns:
-        ``machine``; ``equal time``, a number of steps; and ``cells[contestant][count][seed]``, each
-        what `trained` returns.
+        ``machine``; ``equal time``, a number of steps; ``tried[contestant][count][rate]``, the PSNR
+        on the validation images; and ``cells[contestant][count][seed]``, each what `trained`
+        returns.
 
     Raises:
         ValueError: a file of other settings, or seeds out of their range.
@@ -273,37 +284,33 @@ def run(
 
 
 def _cell(file: record.Record, seed: int, count: int, name: str) -> Cell:
+    def compute(results: dict) -> dict:
+        if name == "learned":  # the number of steps comes from a measured time
+            results = file.work([CLOCK])
+        steps = results["equal time"] if name == "learned" else STEPS
+        base = name.partition(",")[0]  # whose learning rate is taken
+        if base == name and seed == 0:
+            tries = [trained(name, count, seed, rate, steps) for rate in RATES[name]]
+            found = max(tries, key=lambda one: one["validation"])
+            tried = {f"{one['rate']:g}": one["validation"] for one in tries}
+            part = {"tried": {name: {str(count): tried}}}
+        else:
+            results = file.work([_cell(file, 0, count, base)])
+            rate = results["cells"][base][str(count)]["0"]["rate"]
+            found, part = trained(name, count, seed, rate, steps), {}
+        cell = {name: {str(count): {str(seed): found}}}
+        return part | {"machine": machine("cpu"), "cells": cell}
+
     def done(results: dict) -> bool:
         return str(seed) in results.get("cells", {}).get(name, {}).get(str(count), {})
-
-    def compute(results: dict) -> dict:
-        if name in CLOCKED_CONTESTANTS:
-            results = file.work([CLOCK])
-        steps = steps_of(name, results.get("equal time"))
-        found = {str(count): {str(seed): trained(name, count, seed, steps)}}
-        return {"machine": machine("cpu"), "cells": {name: found}}
 
     return Cell(f"{name}, {count} images, seed {seed}", done, compute)
 
 
-# Measured once, so that all contestants are given the same time. (No docstring: Sphinx would take
+# Measured once, so that all trainings are given the same time. (No docstring: Sphinx would take
 # an instance for a member of the module of its class.)
 CLOCK = Cell(
     "equal time",
     lambda results: "equal time" in results,
     lambda results: {"equal time": equal_time()},
 )
-
-
-def steps_of(name: str, equal: int | None) -> int:
-    """How long a contestant is trained, given the result of `equal_time`.
-
-    Example:
-        >>> steps_of("learned, longer", None), steps_of("proximal, longer", 800)
-        (4000, 2000)
-    """
-    if name == "learned, equal time":
-        return equal
-    if name == "proximal, longer":
-        return round(LONGER * STEPS * STEPS / equal)
-    return LONGER * STEPS if name == "learned, longer" else STEPS

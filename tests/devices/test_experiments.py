@@ -22,8 +22,10 @@ from lemmse.experiments import (
     dip_stopping,
     dip_width,
     ladder,
+    lista,
     pooling,
     scale,
+    structure,
     tomography,
     variants,
     whose,
@@ -60,7 +62,18 @@ SMALL = {
     },
     dip_width: {"RUNS": 2, "SIZES": (2,), "FEW": 2, "SHARES": (1.0,), "ITERATIONS": 20},
     tomography: {"IMAGES": 20, "PHOTOGRAPHS": 2, "PIXELS": 2, "CASES": tomography.CASES[:1]},
-    data_efficiency: {"IMAGES": 20, "TEST_IMAGES": 5, "STEPS": 2, "QUICK": [(0, 2, "proximal")]},
+    data_efficiency: {
+        **{"IMAGES": 20, "TEST_IMAGES": 5, "HELD_OUT": 4, "STEPS": 2},
+        "QUICK": [(0, 2, "proximal")],
+    },
+    lista: {
+        **{"PHOTOS": 6, "HELD_OUT": 2, "TEST_PHOTOS": 2, "SEEDS": 2, "BUDGETS": (1, 2, 3)},
+        "cells": lambda: ["none 2", "ista 2"],
+    },
+    structure: {
+        **{"IMAGES": 6, "HELD_OUT": 2, "TEST_IMAGES": 2, "SEEDS": 2, "STEPS": 2, "RECORD": 1},
+        "cells": lambda: ["adjoint | 2", "diagonal and a free layer | 2"],
+    },
     ladder: {
         "PROBLEMS": {"denoising": Spec("photos-grey", "denoising", patch_size=3, images=6)},
         "WIDTHS": {"narrow": ({"patchmlp": {"width": 8, "depth": 1}}, (2,))},

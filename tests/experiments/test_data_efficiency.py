@@ -8,15 +8,15 @@ import torch
 from lemmse import datasets
 from lemmse.__main__ import main
 from lemmse.experiments import data_efficiency, record
-from lemmse.experiments.data_efficiency import CONTESTANTS, contestant, counts, photographs, scanner
+from lemmse.experiments.data_efficiency import CONTESTANTS, contestant, photographs, scanner
 from lemmse.metrics import psnr
 
 
 @pytest.fixture
 def tiny(monkeypatch):
     """The same grid, of hardly trained networks."""
-    sizes = {"STEPS": 2, "LONGER": 2, "CLOCKED": 4, "IMAGES": 8, "TEST_IMAGES": 3}
-    for name, value in {**sizes, "SHARES": (0.5, 1.0)}.items():
+    sizes = {"STEPS": 2, "CLOCKED": 4, "IMAGES": 8, "HELD_OUT": 2, "TEST_IMAGES": 3}
+    for name, value in {**sizes, "COUNTS": (4, 8), "ENDS": (8,)}.items():
         monkeypatch.setattr(data_efficiency, name, value)
 
 
@@ -27,7 +27,7 @@ def test_photographs_are_averages_of_the_centre():
 
 
 def test_contestants_differ_in_what_they_believe():
-    right, wrong = contestant("proximal"), contestant("proximal, wrong angles")
+    right, wrong = (contestant(name) for name in ("proximal", "proximal, wrong angles"))
     x = photographs("test", 1)
     assert torch.equal(right.operator.A(x), scanner().A(x))
     assert not torch.allclose(wrong.operator.A(x), scanner().A(x), atol=1e-2)
@@ -42,27 +42,31 @@ def test_an_unknown_contestant_is_explained():
 
 
 def test_the_command_goes_on_where_it_was(tiny, tmp_path, monkeypatch, capsys):
-    out, whole = tmp_path / "curves.json", 2 * len(CONTESTANTS)
+    out = tmp_path / "curves.json"
     real, calls = data_efficiency.trained, []
 
     def trained(*arguments):
         calls.append(arguments)
-        if len(calls) == 8:
+        if len(calls) == 14:
             raise KeyboardInterrupt
         return real(*arguments)
 
     monkeypatch.setattr(data_efficiency, "trained", trained)
     words = ["reproduce", "data-efficiency", "--seeds", "0", "--out", str(out)]
     assert main(words) == 130
-    clocked = 4  # trainings that only measure the time
+    # Two rates for each of four cells, four trainings that only measure the time, and half a cell.
     written = json.loads(out.read_text())["results"]["cells"]
-    assert sum(len(by) for by in written.values()) == 7 - clocked
+    assert sum(len(by) for by in written.values()) == 4
     assert main(words) == 0
-    assert len(calls) == whole + clocked + 1
     found = data_efficiency.results(out)
-    assert set(found["cells"]) == set(CONTESTANTS)
-    assert found["cells"]["svd"]["8"]["0"]["steps"] == 2
-    assert found["cells"]["learned, equal time"]["8"]["0"]["steps"] == found["equal time"]
+    cells = found["cells"]
+    assert set(cells) == set(CONTESTANTS)
+    assert cells["svd"]["8"]["0"]["steps"] == 2
+    assert cells["learned"]["8"]["0"]["steps"] == found["equal time"]
+    tried = found["tried"]["proximal"]["8"]
+    assert cells["proximal"]["8"]["0"]["rate"] == float(max(tried, key=tried.get))
+    wrong = cells["proximal, wrong angles"]["8"]["0"]
+    assert wrong["rate"] == cells["proximal"]["8"]["0"]["rate"]
     assert "values compared with the shipped ones" in capsys.readouterr().out
 
 
@@ -75,23 +79,27 @@ def test_results_of_other_settings_are_not_mixed(tiny, tmp_path, capsys):
 
 
 def test_a_seed_draws_the_images_and_the_numbers_are_psnr(tiny):
-    one, again, other = (data_efficiency.trained("proximal", 4, seed, 2) for seed in (0, 0, 1))
+    one, again, other = (
+        data_efficiency.trained("proximal", 4, seed, 1e-4, 2) for seed in (0, 0, 1)
+    )
     assert one["test"] == again["test"]
     assert one["test"] != other["test"]
-    assert one["history"][-1] == one["test"]
+    assert one["test"] in one["history"]
+    assert one["last"] == one["history"][-1]
     truth = photographs("test", 3)
-    y = scanner().measure(truth, 0.3, torch.Generator().manual_seed(10_000))
+    y = scanner().measure(truth, 0.3, torch.Generator().manual_seed(10_001))
     start = psnr(contestant("proximal")(y, 0.3), truth).mean().item()
     assert one["test"] == pytest.approx(start, abs=3)  # two steps later
 
 
 def test_published_results_are_of_this_setup_and_complete():
-    found = data_efficiency.results()
     published = json.loads(record.shipped("data-efficiency").read_text())
     assert published["settings"] == json.loads(json.dumps(data_efficiency.settings()))
-    for name in CONTESTANTS:
-        by_count = found["cells"][name]
-        assert sorted(map(int, by_count)) == counts(name)
-        for cells in by_count.values():
-            assert sorted(map(int, cells)) == list(data_efficiency.SEEDS)
-    assert {"device", "torch", "lemmse"} <= set(found["machine"])
+    cells = data_efficiency.results()["cells"]
+    found = {
+        (int(seed), int(count), name)
+        for name, by_count in cells.items()
+        for count, by_seed in by_count.items()
+        for seed in by_seed
+    }
+    assert found == set(data_efficiency.cells())
