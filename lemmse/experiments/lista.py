@@ -165,7 +165,7 @@ def linear_mmse(B: Tensor, noise: float, c: Tensor) -> Tensor:
 
 
 def soft(c: Tensor, threshold: Tensor) -> Tensor:
-    """sign(c) max(|c| - threshold, 0)."""
+    r""":math:`\mathrm{sign}(c) \max(|c| - \theta, 0)` with the threshold :math:`\theta`."""
     return c - torch.maximum(torch.minimum(c, threshold), -threshold)
 
 
