@@ -31,7 +31,7 @@ EXECUTED = ROOT / "_build" / "executed"
 CELL_SECONDS = 300
 # A notebook takes up to 2 GB of memory: half of the cores, two at least, four at most.
 WORKERS = max(2, min(4, (os.cpu_count() or 1) // 2))
-SECONDS = 25  # of one chapter on one core: the mean over the book, for the first estimate
+SECONDS = 42  # of one chapter on one core: the mean over the book, for the first estimate
 
 
 def fingerprint(path):
