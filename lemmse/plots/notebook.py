@@ -18,6 +18,22 @@ class _Glued(str):
         """Show nothing: the number belongs to the prose."""
 
 
+def typeset(text: str) -> str:
+    """Numbers as one prints them: 2e-03 is 2 × 10⁻³, and a minus sign is no hyphen.
+
+    Example:
+        >>> typeset("-0.41 dB")
+        '\N{MINUS SIGN}0.41 dB'
+    """
+
+    def power(found: re.Match) -> str:
+        exponent = str(int(found[2])).translate(_RAISED)
+        return f"{found[1]} \N{MULTIPLICATION SIGN} 10{exponent}"
+
+    text = re.sub(r"([\d.]+)e([+-]\d+)", power, text)
+    return re.sub(r"(?<!\w)-(?=\d)", "\N{MINUS SIGN}", text)
+
+
 def glue(name: str, value, format: str = "{:.2f}") -> str:
     """Make a computed number available to the prose as ``{glue:text}`name```.
 
@@ -26,8 +42,8 @@ def glue(name: str, value, format: str = "{:.2f}") -> str:
 
     Args:
         name: the name to be used in the prose.
-        value: a number, a tensor with one element, or a text (taken as it is).
-        format: a format string with one field. A power of ten and a minus sign are typeset.
+        value: a number, a tensor with one element, or a text. All are typeset, see `typeset`.
+        format: a format string with one field, for numbers.
 
     Returns:
         The text.
@@ -42,7 +58,7 @@ def glue(name: str, value, format: str = "{:.2f}") -> str:
     """
     if not isinstance(name, str) or not name:
         raise ValueError(f"expected a name (a non-empty string), got {name!r}")
-    text = _Glued(_text(value, format))
+    text = _Glued(typeset(_text(value, format)))
     glued = _glue_into_page(name, str(text))
     if not (glued and building()):
         print(f"{name}: {text}")
@@ -58,19 +74,9 @@ def _text(value, format: str) -> str:
             raise ValueError(f"expected one number to glue, got {count} of them")
         value = value.item()
     try:
-        return _typeset(format.format(value))
+        return format.format(value)
     except (ValueError, TypeError, IndexError, KeyError) as error:
         raise ValueError(f"the format {format!r} does not fit {value!r}: {error}") from error
-
-
-def _typeset(number: str) -> str:
-    """A formatted number as one prints it: 2e-03 is 2 × 10⁻³, and a minus sign is no hyphen."""
-
-    def power(found: re.Match) -> str:
-        exponent = str(int(found[2])).translate(_RAISED)
-        return f"{found[1]} \N{MULTIPLICATION SIGN} 10{exponent}"
-
-    return re.sub(r"-(?=\d)", "\N{MINUS SIGN}", re.sub(r"([\d.]+)e([+-]\d+)", power, number))
 
 
 def _glue_into_page(name: str, text: str) -> bool:

@@ -2,6 +2,8 @@
 
 import re
 
+from .notebook import typeset
+
 
 class Table:
     """A table that a notebook shows and a terminal prints; made by `table`.
@@ -35,7 +37,7 @@ def table(*rows) -> Table:
 
     Args:
         rows: iterables of texts or numbers, of one length, the heading first. Texts may hold HTML,
-            as in ``"<b>24.1</b>"``.
+            as in ``"<b>24.1</b>"``; their numbers are typeset as those of `glue`.
 
     Returns:
         Table
@@ -48,7 +50,7 @@ def table(*rows) -> Table:
         method   dB
         LE-MMSE  27.5
     """
-    texts = [[str(entry) for entry in row] for row in rows]
+    texts = [[typeset(str(entry)) for entry in row] for row in rows]
     lengths = sorted({len(row) for row in texts})
     if len(lengths) != 1:
         raise ValueError(f"rows: expected a heading and rows of one length, got lengths {lengths}")

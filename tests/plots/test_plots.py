@@ -313,6 +313,8 @@ def test_glue_prints_and_returns(capsys):
         (-1.5e7, "{:.1e} dB", "−1.5 × 10⁷ dB"),
         (-0.41, "{:.2f} dB", "−0.41 dB"),
         (1024, "{:,d}-fold", "1,024-fold"),
+        ("-0.3 ± 0.1 dB", "{}", "−0.3 ± 0.1 dB"),
+        ("photos-grey at 16-bit, 1-2", "{}", "photos-grey at 16-bit, 1-2"),
     ],
 )
 def test_glued_numbers_are_typeset(value, format, text):
