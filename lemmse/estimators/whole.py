@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..devices import plain_mode, precise
+from ..devices import plain_mode
 from ..fields import whitening
 from ..operators import Diagonal, Stationary
 from ..operators.materialise import real_vectors
 from ..reduction import Screen, State, combine, reduce
 from .base import WeightedAverage
 from .module import prepared
-from .shifts import Correlations
+from .shifts import Shifts
 
 
 class MMSE(WeightedAverage):
@@ -118,15 +118,11 @@ class EquivariantMMSE(WeightedAverage):
         return self._screened(lambda x: apply(self.preinverse.apply(self.operator.A(x))))
 
     @prepared
-    def _correlations(self) -> Correlations | None:
-        """The shifts that matter are found by FFT where B is circulant."""
+    def _shifts(self) -> Shifts | None:
+        """All shifts at once, where B is circulant: its whitening commutes with them."""
         if not isinstance(self.preinverse.noise, Stationary):
             return None
-        source = self._source
-        removed = (source.centre.to(precise(self._device)) - source.kept_centre).view(
-            self.image_shape
-        )
-        return Correlations(source.keys.unflatten(1, self.image_shape), removed)
+        return Shifts(self._source, self.image_shape)
 
     def _evaluate(self, y: Tensor, sigma: Tensor, details: bool) -> State:
         z = self.preinverse.apply(y)
@@ -134,27 +130,42 @@ class EquivariantMMSE(WeightedAverage):
         return combine(states, torch.stack)
 
     def _evaluate_one(self, z: Tensor, sigma: Tensor, details: bool) -> State:
-        _, height, width = self.image_shape
         whitened, precision = self._whitening, sigma.square().reciprocal()
-        shifts = whitened.shifts.to(z.device)
-        if self._correlations is not None:
-            # This whitening commutes with shifts: once is enough, and most shifts are far away.
+        shifts, all_at_once = whitened.shifts.to(z.device), False
+        if self._shifts is not None:
             z = whitened.apply(z[None]).view_as(z)
-            shifts = shifts[self._correlations.near(z, precision, details).flatten()]
+            all_at_once = not details and self._shifts.precise(z, precision)
+        if all_at_once:
+            state = self._of_all_shifts(z, precision)
+        else:
+            if self._shifts is not None:
+                shifts = shifts[self._shifts.near(z, precision, details)]
+            state = self._of_each_shift(z, precision, shifts, details)
+        _, height, width = self.image_shape
+        samples = self.total_images * height * width
+        constant = self._log_normaliser(whitened.rank, whitened.log_pdet.to(sigma), sigma, samples)
+        return state.shift(constant)
+
+    def _of_all_shifts(self, z: Tensor, precision: Tensor) -> State:
+        """The state of every pixel, (H*W), by FFT; z is whitened."""
+        state = reduce(z.flatten()[None], precision, self._shifts)
+        return State(state.log_sum.expand(z[0].numel()), self._as_pixels(state.mean[0]))
+
+    def _of_each_shift(self, z: Tensor, precision: Tensor, shifts: Tensor, details: bool) -> State:
+        """The same from some shifts, one after the other; z is whitened where they commute."""
+        _, height, width = self.image_shape
         # T_s z [n] = z[n + s], and back: the estimate at n comes from pixel n - s.
         there = _displaced(shifts, 1, height, width)
         back = _displaced(shifts, -1, height, width)
         moved = z.flatten(1)[:, there].transpose(0, 1).unflatten(2, (height, width))
-        queries = moved.flatten(1) if self._correlations else whitened.apply(moved)
+        queries = moved.flatten(1) if self._shifts else self._whitening.apply(moved)
         state = reduce(queries, precision, self._source, details)
-        samples = self.total_images * height * width
-        constant = self._log_normaliser(whitened.rank, whitened.log_pdet.to(sigma), sigma, samples)
 
         def move_back(flat: Tensor) -> Tensor:
             pixels = self._as_pixels(flat)
             return pixels.gather(1, back[..., None].expand_as(pixels))
 
-        return _per_pixel(state.shift(constant), move_back, back).collapse(0)
+        return _per_pixel(state, move_back, back).collapse(0)
 
 
 def _per_pixel(state: State, as_pixels, pixel: Tensor) -> State:
