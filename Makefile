@@ -26,7 +26,7 @@ help:
 	@echo "make lab SOLUTIONS=1   the same with the solutions, in _build/lab-solutions"
 	@echo "make bench       time the estimator against other implementations"
 	@echo "make gpu         check and time the package on a GPU, 8 minutes; without one, say so"
-	@echo "make notebooks   bring the notebooks into their stored form, and book/numbers.json"
+	@echo "make notebooks   number the chapters as in _toc.yml; the notebooks' stored form; book/numbers.json"
 	@echo "make preview NOTEBOOK=notebooks/<part>/<chapter>.ipynb   one chapter, quickly"
 	@echo "make course      the notebooks for a class, without and with solutions, in _build/course"
 	@echo "make course-test the same, and execute both copies (minutes)"
@@ -64,6 +64,7 @@ gpu: environment
 	PYTHONPATH=.:tests $(BIN)/python benchmarks/gpu.py
 
 notebooks: environment
+	$(BIN)/python book/scripts/renumber_chapters.py
 	$(BIN)/python book/scripts/sync_notebooks.py
 	$(BIN)/ruff format notebooks
 	$(BIN)/python book/scripts/stored_numbers.py

@@ -1,8 +1,8 @@
 """Number a chapter by the name of its file: notebooks/2-theory/04-mmse.ipynb is chapter 4.
 
-Sphinx counts the chapters that are present. In a book that also grows in the middle, every new
-chapter would then renumber the theorems and exercises of those behind it, and the exercise whose
-check is called "7.2" would be printed under another number. Only parts that are `numbered` in
+The name has its number from _toc.yml (book/scripts/renumber_chapters.py). Sphinx counts the
+chapters that are present: in a book of a few of them, the exercise whose check is called "7.2"
+would be printed under another number. Only parts that are `numbered` in
 _toc.yml are concerned.
 """
 

@@ -43,7 +43,8 @@ def directives(notebook, name):
 
 def test_table_of_contents_has_every_notebook_in_order():
     kept = [path.relative_to(ROOT).with_suffix("").as_posix() for path in NOTEBOOKS]
-    assert [file for file in all_pages(read_toc()) if file.startswith("notebooks/")] == kept
+    named = [file for file in all_pages(read_toc()) if file.startswith("notebooks/")]
+    assert named == kept, "run `make notebooks`"
 
 
 @every_notebook
