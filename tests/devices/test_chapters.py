@@ -79,9 +79,7 @@ COSTLY = {
     "11-receptive-field": [
         "narrow = {",
         "class Position(nn.Module)",
-        "SIZE, sigmas = images.shape[2:]",
     ],
-    "12-training": ["outputs, repeats, at = 1024"],
     "17-mri": ["few, truth = images[:40], images[:4]", "widths = [1, 3, 5, 7]"],
     "30-open-problems": ["levels = [0.03, 0.06", "stds = [0.4", "def blurred_edge(x)"],
 }
