@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -75,6 +76,17 @@ class Network(ABC):
         """
         _, transposed = torch.func.vjp(self.output, theta)
         return transposed(v)[0]
+
+    def linearised(self, theta: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """The output at theta, and the map v -> J(theta)^T v, which need not compute it again.
+
+        Args:
+            theta: (runs, trials, ...).
+
+        Returns:
+            what `output` and `pullback` return.
+        """
+        return self.output(theta), lambda v: self.pullback(theta, v)
 
     def jacobian(self, theta: Tensor | None = None) -> Tensor:
         """The Jacobian of every run, by `torch.func`.

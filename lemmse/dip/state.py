@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -25,6 +25,7 @@ class State:
         theta: (runs, trials, ...).
         length: of the path so far, (runs, trials).
         output: the images at theta.
+        pullback: v -> J(theta)^T v.
         residual: A x - y.
     """
 
@@ -36,16 +37,15 @@ class State:
     theta: Tensor
     length: Tensor
     output: Tensor
+    pullback: Callable[[Tensor], Tensor]
     residual: Tensor
 
     def gradient(self, theta: Tensor | None = None) -> Tensor:
         """The gradient of the loss; elsewhere than at theta the images are computed anew."""
-        residual = self.residual
         if theta is None:
-            theta = self.theta
-        else:
-            residual = self.forward(self.network.output(theta)) - self.y
-        return self.network.pullback(theta, self.forward.adjoint(residual))
+            return self.pullback(self.forward.adjoint(self.residual))
+        output, pullback = self.network.linearised(theta)
+        return pullback(self.forward.adjoint(self.forward(output) - self.y))
 
     def loss(self) -> Tensor:
         """1/2 ``|A x - y|^2``, (runs, trials)."""
@@ -59,16 +59,18 @@ class State:
         """Adds a change to theta, and computes what depends on it."""
         self.theta = self.theta + change
         self.length = self.length + change.flatten(2).norm(dim=2)
-        self.output = self.network.output(self.theta)
+        self.output, self.pullback = self.network.linearised(self.theta)
         self.residual = self.forward(self.output) - self.y
 
     def select(self, keep: Tensor) -> State:
         """The state of some of the runs."""
         names = ("y", "step", "index", "theta", "length", "output", "residual")
+        network = self.network.select(keep)
         return replace(
             self,
-            network=self.network.select(keep),
+            network=network,
             forward=self.forward.select(keep),
+            pullback=network.linearised(self.theta[keep])[1],
             **{name: getattr(self, name)[keep] for name in names},
         )
 
@@ -89,15 +91,17 @@ def start(network: Network, A, y: Tensor, step: Tensor) -> State:
     trials = step.shape[1]
     y = spread("y", y, measured, trials)
     output = output.expand(-1, trials, *output.shape[2:])
+    theta = network.start[:, None].expand(-1, trials, *network.start.shape[1:])
     return State(
         network,
         forward,
         y,
         step,
         torch.arange(network.runs, device=step.device),
-        network.start[:, None].expand(-1, trials, *network.start.shape[1:]),
+        theta,
         torch.zeros_like(step),
         output,
+        network.linearised(theta)[1],
         (measured - y).expand(-1, trials, *measured.shape[2:]),
     )
 

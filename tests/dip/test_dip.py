@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from lemmse.dip import (
     ACTIVATIONS,
@@ -122,6 +123,24 @@ def test_first_runs_do_not_depend_on_the_size_of_the_batch(draw):
     assert torch.equal(few.start, many.start[:2])
     assert torch.equal(few.output(), many.select(torch.tensor([0, 1])).output())
     assert not torch.equal(many.output()[0], many.output()[1])
+
+
+@pytest.mark.parametrize("network", [two_layer(runs=2), small_prior(runs=2)])
+def test_linearised_is_the_output_and_the_pullback(network):
+    theta = torch.stack([network.start, network.start + 0.1], dim=1)
+    output, pullback = network.linearised(theta)
+    torch.testing.assert_close(output, network.output(theta))
+    v = torch.randn(output.shape, generator=generator(), dtype=output.dtype)
+    torch.testing.assert_close(pullback(v), network.pullback(theta, v))
+
+
+def test_convolutional_prior_interpolates_and_continues_circularly():
+    prior = ConvolutionalPrior.draw((1, 8, 16), generator(), 1, 3, 1, dtype=torch.float64)
+    x = F.interpolate(prior.u, scale_factor=2, mode="bilinear", align_corners=False)
+    x = F.pad(x, (1, 1, 1, 1), mode="circular")
+    inner, last = prior.start[0].split([81, 3])
+    expected = 0.5 + F.conv2d(F.conv2d(x, inner.view(3, 3, 3, 3)).tanh(), last.view(1, 3, 1, 1))
+    torch.testing.assert_close(prior.output(), expected)
 
 
 def test_convolutional_prior_batches_networks_side_by_side():
