@@ -30,6 +30,8 @@ CHAPTERS = re.compile(
 EXERCISE = re.compile(
     r"(?P<head>\b[Ee]xercises?(?:\.\w+\(\\?[\"'])?\s*)(?P<list>\d+\.\d+(?: \d+\.\d+)*)"
 )
+# In a list: not the numbers in the links' addresses, nor those of the exercises in their chapters.
+ONE = re.compile(r"(?<![\w./-])\d+(?![\w/-])")
 CONSTANT = re.compile(r"(?P<head>^CHAPTERS = \")(?P<list>[\d, ]+)", re.M)
 # Rows of the README's map of the book, and of the table of letters.
 MAP = re.compile(r"(?P<head>(?:^\| [IVX]+\. [^|]+\| |(?<= · )))(?P<list>\d+)(?= )", re.M)
@@ -89,9 +91,7 @@ def rewritten(text: str, path: Path, plan: Plan) -> str:
         def each(number: re.Match) -> str:
             return plan.number(number[0])
 
-        # Not the numbers in the links' addresses, nor those of the exercises in their chapters.
-        numbers = re.sub(r"(?<![\w./-])\d+(?![\w/-])", each, match["list"])
-        return match["head"] + numbers
+        return match["head"] + ONE.sub(each, match["list"])
 
     patterns = [CHAPTERS, EXERCISE]
     if path.suffix == ".py":
@@ -165,7 +165,7 @@ def gone(text: str, path: Path, plan: Plan) -> list[str]:
     """Where a file names chapters that are no longer in the book."""
     found = []
     for match in CHAPTERS.finditer(text):
-        for number in re.findall(r"(?<![\w./-])\d+(?![\w/-])", match["list"]):
+        for number in ONE.findall(match["list"]):
             if plan.numbers.get(int(number), 0) is None:
                 line = text.count("\n", 0, match.start()) + 1
                 found.append(f"{path}:{line}: chapter {number} is not in the book any more")

@@ -13,7 +13,7 @@ from torch import Tensor, distributed
 from ..devices import plain_mode, precise
 from ..operators import Identity, as_operator
 from ..operators.checks import RANGE, check_finite, check_images, describe, noise_levels
-from ..reduction import Screen, State, processes
+from ..reduction import Screen, State, largest_of_all, processes
 from .module import PreparedModule, prepared
 from .units import Units, check_extreme, largest_number, unit_of
 
@@ -297,9 +297,7 @@ class WeightedAverage(Estimator):
         if processes() == 1:
             return largest
         high = {"dtype": precise(self._device), "device": self._device}
-        shared = torch.tensor(largest, **high)
-        distributed.all_reduce(shared, distributed.ReduceOp.MAX)
-        return shared.item()
+        return largest_of_all(torch.tensor(largest, **high)).item()
 
     def _as_pixels(self, flat: Tensor) -> Tensor:
         """(..., C*H*W) to (..., H*W, C)."""

@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.fft import fft2, ifft2
 from torch.nn import functional
 
 from ..devices import precise
-from ..reduction import Screen, State, combine, processes
+from ..reduction import Screen, State, combine, largest_of_all
 from ..reduction.dense import GRADIENT_FLOOR, Slope
 from ..reduction.rounding import LOGIT_ERROR, logit_error
 
@@ -57,9 +57,7 @@ class Shifts:
             )
         ]
         radius = torch.stack([part.radius for part in self.parts]).max()
-        if processes() > 1:
-            distributed.all_reduce(radius, distributed.ReduceOp.MAX)
-        self.radius = radius.item()
+        self.radius = largest_of_all(radius).item()
 
     def precise(self, z: Tensor, precision: Tensor) -> bool:
         """Whether `attend` is, for z (C, H, W) and 1 / sigma^2, (): the same on all processes."""
@@ -88,10 +86,7 @@ class Shifts:
         margin = math.log(self.images * least.numel() / skipped) / precision.item()
         rounding = (z.numel() + 64) * eps / 2 * (z.norm() + self.radius).square().item()
         marks = least <= least.min() + margin + 2 * rounding
-        if processes() > 1:
-            marks = marks.int()
-            distributed.all_reduce(marks, distributed.ReduceOp.MAX)
-        return marks.bool().flatten()
+        return largest_of_all(marks.int()).bool().flatten()
 
     def attend(self, queries: Tensor, precision: Tensor, details: bool = False) -> State:
         """Reduces over all shifts of all keys, queries (n, C*H*W); details are not kept here."""

@@ -131,16 +131,16 @@ class EquivariantMMSE(WeightedAverage):
 
     def _evaluate_one(self, z: Tensor, sigma: Tensor, details: bool) -> State:
         whitened, precision = self._whitening, sigma.square().reciprocal()
-        shifts, all_at_once = whitened.shifts.to(z.device), False
-        if self._shifts is not None:
-            z = whitened.apply(z[None]).view_as(z)
-            all_at_once = not details and self._shifts.precise(z, precision)
-        if all_at_once:
-            state = self._of_all_shifts(z, precision)
-        else:
-            if self._shifts is not None:
-                shifts = shifts[self._shifts.near(z, precision, details)]
+        shifts = whitened.shifts.to(z.device)
+        if self._shifts is None:
             state = self._of_each_shift(z, precision, shifts, details)
+        else:
+            z = whitened.apply(z[None]).view_as(z)
+            if not details and self._shifts.precise(z, precision):
+                state = self._of_all_shifts(z, precision)
+            else:
+                near = self._shifts.near(z, precision, details)
+                state = self._of_each_shift(z, precision, shifts[near], details)
         _, height, width = self.image_shape
         samples = self.total_images * height * width
         constant = self._log_normaliser(whitened.rank, whitened.log_pdet.to(sigma), sigma, samples)

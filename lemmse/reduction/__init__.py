@@ -2,7 +2,7 @@
 
 from .dense import Keys
 from .index import Index
-from .reduce import Source, processes, reduce
+from .reduce import Source, largest_of_all, processes, reduce
 from .screen import Screen
 from .state import Details, State, combine
 from .stream import Stream
@@ -18,6 +18,7 @@ __all__ = [
     "Stream",
     "Top",
     "combine",
+    "largest_of_all",
     "processes",
     "reduce",
     "strongest",

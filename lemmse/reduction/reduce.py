@@ -133,6 +133,14 @@ def processes() -> int:
     return distributed.get_world_size() if ready else 1
 
 
+def largest_of_all(values: Tensor) -> Tensor:
+    """The largest of the numbers that the processes have, entry by entry."""
+    if processes() > 1:
+        values = values.clone()
+        distributed.all_reduce(values, distributed.ReduceOp.MAX)
+    return values
+
+
 def _merge_processes(state: State) -> State:
     """Merges the states of all processes, in the same order everywhere."""
     if processes() == 1:
