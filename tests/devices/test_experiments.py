@@ -51,7 +51,9 @@ def untrained_pooling(name):
 
 
 SMALL = {
-    dip_image: {"TRAINING": 12, "PHOTOS": (0, 1), "ITERATIONS": 3, "RECORD": 1},
+    dip_image: {
+        **{"TRAINING": 12, "PHOTOS": 2, "BATCH": 2, "DRAWS": 1, "ITERATIONS": 3, "RECORD": 1},
+    },
     dip_step: {"RUNS": 2, "SIZES": (2,), "WIDTHS": (20,), "STEPS": (0.5, 500.0), "ITERATIONS": 20},
     dip_stopping: {
         "RUNS": 2,

@@ -65,8 +65,42 @@ def test_a_rule_that_never_holds_has_no_time_and_the_last_error():
 
 
 def test_the_discrepancy_principle_stops_the_photographs_at_the_noise():
-    for cell in dip_image.results().values():
-        for residual, time in zip(cell["residual"], cell["rules"]["discrepancy"], strict=True):
-            row = cell["at"].index(time)
-            assert residual[row] <= 1 or row == len(residual) - 1
-            assert all(value >= 1 for value in residual[:row])  # rounded to four digits
+    for task in dip_image.TASKS:
+        for draw in range(dip_image.DRAWS):
+            cell = dip_image.results()[f"{task} | draw {draw} | 0"]
+            stops = zip(cell["residual"]["discrepancy"], cell["times"]["discrepancy"], strict=True)
+            assert all(residual <= 1 or time == dip_image.ITERATIONS for residual, time in stops)
+
+
+@pytest.fixture
+def few_photographs(monkeypatch):
+    sizes = {"PHOTOS": 4, "BATCH": 2, "TRAINING": 12, "ITERATIONS": 30, "RECORD": 10}
+    for name, value in (sizes | {"SHOWN": 1}).items():
+        monkeypatch.setattr(dip_image, name, value)
+
+
+def test_a_batch_of_photographs_is_a_part_of_all(few_photographs, monkeypatch):
+    second = dip_image.compute("half the pixels | draw 1 | 2")
+    monkeypatch.setattr(dip_image, "BATCH", 4)
+    both = dip_image.compute("half the pixels | draw 1 | 0")
+    for rule, values in second["psnr"].items():
+        assert values == pytest.approx(both["psnr"][rule][2:], abs=2e-3)
+    assert not {"curves", "images"} & set(second)
+
+
+def test_rules_on_photographs(few_photographs, tmp_path):
+    out = tmp_path / "dip-image.json"
+    dip_image.run(out)
+    found = dip_image.gathered("noise", out)
+    assert found["oracle"].shape == (3, 4)
+    assert found["le_mmse"].shape == (4,)
+    assert found["curves"].shape == (2, 4)
+    assert found["mean"].shape == (3, 4)
+    assert (found["oracle"] >= found["discrepancy"]).all()
+    assert (found["oracle"] >= found["end"]).all()
+    # a draw is a network of its own, for every photograph
+    assert (found["oracle"][0] != found["oracle"][1]).all()
+    best = found["curves"].max(1).values
+    assert torch.equal(best, found["oracle"][0, ::2])
+    images = dip_image.results(out)["noise | others | 0"]["images"]
+    assert torch.tensor(images["truth"]).shape == (1, *dip_image.SIZE)
