@@ -46,12 +46,9 @@ INSTALL = """\
     import lemmse"""
 EXPLAIN = """\
 raise ImportError(
-        "lemmse is not installed here.\\n"
-        "On your machine: run `make lab` in the folder of the book.\\n"
-        "On Colab: upload {wheel}\\n"
-        "(written by `make wheel`) with the folder button on the left, run\\n"
-        "    %pip install {wheel}\\n"
-        "in a new cell, and then this cell again."
+        "lemmse is not installed here. On your machine: run `make lab`.\\n"
+        "On Colab: upload the file that `make wheel` writes, then run\\n"
+        "    %pip install {wheel}"
     ) from error"""
 
 
