@@ -46,7 +46,7 @@ TASKS = ("noise", "blur", "half the pixels")
 OTHERS = ("wiener", "le_mmse")
 """Estimators that know other photographs."""
 LAST = 10
-"""Where descent ended is the median of so many looks: a step that overshoots may be the last."""
+"""Where descent ended is the median of so many looks, for the last step may overshoot."""
 
 
 def settings() -> dict:
