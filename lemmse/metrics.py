@@ -1,4 +1,4 @@
-"""How far two batches of images are apart: mean squared error, PSNR, SSIM; and who is nearer."""
+"""How far two batches of images are apart: mean squared error, PSNR, SSIM, IoU; who is nearer."""
 
 import math
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .devices import precise
+from .operators.checks import describe
 
 # Wang et al. weigh the window by a Gaussian of std 1.5, cut at 3.5 std: 11 pixels.
 SSIM_WINDOW = 11
@@ -119,6 +120,44 @@ def ssim(x: Tensor, y: Tensor, data_range: float = 1.0) -> Tensor:
         for p, q in zip(_float64(x), _float64(y), strict=True)
     ]
     return torch.tensor(values, dtype=x.dtype, device=x.device)
+
+
+def iou(found: Tensor, true: Tensor) -> Tensor:
+    """Intersection over union of every mask of a batch.
+
+        iou_b = |found_b and true_b| / |found_b or true_b|
+
+    Args:
+        found, true: masks (B, ...), bool, with at least one pixel.
+
+    Returns:
+        (B,) float32, from 0 to 1, which is reached by equal masks, empty ones among them.
+
+    Raises:
+        ValueError: not two bool tensors (B, ...) of the same shape, or no pixel.
+
+    Source:
+        Jaccard, Etude comparative de la distribution florale dans une portion des Alpes et des
+        Jura, Bulletin de la Societe vaudoise des sciences naturelles 37 (1901).
+
+    Example:
+        >>> import torch
+        >>> iou(torch.tensor([[True, True, False]]), torch.tensor([[False, True, False]]))
+        tensor([0.5000])
+    """
+    for name, masks in (("found", found), ("true", true)):
+        if not isinstance(masks, Tensor) or masks.dtype != torch.bool or masks.ndim < 2:
+            raise ValueError(f"{name}: expected a bool tensor (B, ...), got {describe(masks)}")
+        if masks.numel() == 0:
+            raise ValueError(f"{name}: expected at least one pixel, got {describe(masks)}")
+    if found.shape != true.shape:
+        raise ValueError(
+            f"found and true: expected equal shapes, got {tuple(found.shape)} and "
+            f"{tuple(true.shape)}"
+        )
+    union = (found | true).flatten(1).sum(1)
+    shared = (found & true).flatten(1).sum(1)
+    return torch.where(union > 0, shared / union.clamp(min=1), 1.0)
 
 
 def paired_gain(errors: Tensor, reference: Tensor) -> tuple[float, float]:

@@ -30,8 +30,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..operators import Blur
+from ..operators.checks import REAL, check_tensor
 
 SIZE = 32  # pixels a side
 COUNTS = {"train": 10_000, "test": 2_000}
@@ -42,6 +44,7 @@ NETD = 0.5  # standard deviation of the sensor's noise, kelvin
 SIGMA = NETD / (HOTTEST - COLDEST)
 SHAPES = ("ellipse", "rectangle", "limb")
 BODIES = 4  # at most, in a scene
+WINDOW, STRIDE, QUANTILE = 20, 4, 0.4  # of the surroundings from which a contrast is taken
 CHUNK = 128  # scenes drawn at once, to stay in the processor's cache
 BACKGROUND_DRAWS, BODY_DRAWS = 19, 11  # random numbers a scene, and a body, takes
 
@@ -129,6 +132,40 @@ def camera(size: int = SIZE) -> Blur:
         torch.Size([1, 1, 32, 32])
     """
     return Blur.gaussian(OPTICS, (size, size))
+
+
+def contrast(kelvin: Tensor) -> Tensor:
+    """By how much every pixel is warmer than its surroundings.
+
+    What is subtracted is the 40 % quantile of the `WINDOW` x `WINDOW` pixels around, computed at
+    every fourth pixel and interpolated; beyond the border the picture is reflected.
+
+    Args:
+        kelvin: (N, 1, H, W), temperatures; H and W multiples of 4, at least 12.
+
+    Returns:
+        (N, 1, H, W), in kelvin.
+
+    Raises:
+        ValueError: no real tensor of that shape, or NaN or infinity.
+
+    Example:
+        >>> contrast(torch.full((1, 1, 32, 32), 285.0)).abs().max()
+        tensor(0.)
+    """
+    check_tensor(kelvin, "kelvin", REAL, ("N", 1, "H", "W"))
+    height, width = kelvin.shape[2:]
+    if height % STRIDE or width % STRIDE or min(height, width) < 12:
+        raise ValueError(
+            f"kelvin: expected sides that are multiples of {STRIDE}, at least 12, got "
+            f"{height} x {width}"
+        )
+    margin = (WINDOW - STRIDE) // 2
+    padded = functional.pad(kelvin, (margin,) * 4, mode="reflect")
+    windows = functional.unfold(padded, WINDOW, stride=STRIDE)
+    quantile = windows.kthvalue(int(QUANTILE * WINDOW**2), 1).values
+    coarse = quantile.view(-1, 1, height // STRIDE, width // STRIDE)
+    return kelvin - functional.interpolate(coarse, scale_factor=STRIDE, mode="bilinear")
 
 
 class Infrared:

@@ -21,6 +21,7 @@ from lemmse.experiments import (
     dip_step,
     dip_stopping,
     dip_width,
+    infrared,
     ladder,
     lista,
     pooling,
@@ -75,6 +76,14 @@ SMALL = {
     structure: {
         **{"IMAGES": 6, "HELD_OUT": 2, "TEST_IMAGES": 2, "SEEDS": 2, "STEPS": 2, "RECORD": 1},
         "cells": lambda: ["adjoint | 2", "diagonal and a free layer | 2"],
+    },
+    infrared: {
+        **{"SCENES": 6, "HELD_OUT": 2, "TEST_SCENES": 2, "PRIOR": 20, "SEEDS": 2, "BATCH": 2},
+        **{"BUDGETS": (1, 2)},
+        "CONTESTANTS": {
+            "one after the other": {"restoration rate": (1e-3,), "rate": (1e-3,)},
+            "together": {"rate": (1e-3,), "weight": (0.1,)},
+        },
     },
     ladder: {
         "PROBLEMS": {"denoising": Spec("photos-grey", "denoising", patch_size=3, images=6)},
