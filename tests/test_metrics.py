@@ -180,3 +180,36 @@ def test_paired_gain_is_that_of_the_means_and_its_error_that_of_the_bootstrap():
 def test_paired_gain_explains_bad_input(errors, reference, what):
     with pytest.raises(ValueError, match=what):
         metrics.paired_gain(errors, reference)
+
+
+def test_iou_counts_pixels():
+    g = torch.Generator().manual_seed(0)
+    found, true = torch.rand(2, 5, 1, 6, 4, generator=g) > 0.5
+    expected = []
+    for p, q in zip(found.numpy(), true.numpy(), strict=True):
+        a, b = ({tuple(place) for place in np.argwhere(mask)} for mask in (p, q))
+        expected.append(len(a & b) / len(a | b))
+    assert metrics.iou(found, true).tolist() == pytest.approx(expected)
+    assert torch.equal(metrics.iou(found, true), metrics.iou(true, found))
+
+
+def test_iou_of_empty_masks():
+    empty = torch.zeros(2, 3, dtype=torch.bool)
+    some = torch.tensor([[False, False, False], [True, False, False]])
+    assert metrics.iou(empty, some).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("found", "true", "message"),
+    [
+        (torch.ones(2, 3), torch.ones(2, 3).bool(), "found: expected a bool tensor"),
+        (torch.ones(2, 3).bool(), torch.ones(2, 3).long(), "true: expected a bool tensor"),
+        (torch.ones(3).bool(), torch.ones(3).bool(), "found: expected a bool tensor"),
+        (torch.ones(2, 0).bool(), torch.ones(2, 0).bool(), "found: expected at least one pixel"),
+        (torch.ones(2, 3).bool(), torch.ones(1, 3).bool(), r"got \(2, 3\) and \(1, 3\)"),
+        ([[True]], torch.ones(1, 1).bool(), "found: expected a bool tensor .* got a list"),
+    ],
+)
+def test_iou_says_what_it_expects(found, true, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.iou(found, true)

@@ -162,3 +162,29 @@ def test_bad_arguments_are_refused(arguments, says):
     if "size" not in arguments and arguments.get("n") != 2.0:
         with pytest.raises(ValueError, match=r"split|n:"):
             datasets.load("infrared", arguments.get("split", "train"), arguments.get("n"))
+
+
+def test_a_contrast_is_what_exceeds_the_quantile_of_the_surroundings(some):
+    kelvin = some.kelvin[:2]
+    found = infrared.contrast(kelvin)
+    around = np.pad(kelvin[:, 0].numpy(), ((0, 0), (8, 8), (8, 8)), mode="reflect")
+    coarse = np.empty((2, 8, 8), np.float32)
+    for i in range(8):
+        for j in range(8):
+            window = around[:, 4 * i : 4 * i + 20, 4 * j : 4 * j + 20].reshape(2, -1)
+            coarse[:, i, j] = np.sort(window)[:, 159]  # 40 % of 400 pixels are not warmer
+    fine = torch.nn.functional.interpolate(
+        torch.from_numpy(coarse)[:, None], scale_factor=4, mode="bilinear"
+    )
+    assert torch.equal(found, kelvin - fine)
+
+
+def test_a_contrast_does_not_know_the_level(some):
+    kelvin = some.kelvin[:2].double()
+    torch.testing.assert_close(infrared.contrast(kelvin + 7), infrared.contrast(kelvin))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 32, 30), (1, 1, 8, 8), (1, 2, 32, 32), (32, 32)])
+def test_a_contrast_says_what_it_expects(shape):
+    with pytest.raises(ValueError, match="kelvin"):
+        infrared.contrast(torch.zeros(shape))
