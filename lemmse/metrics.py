@@ -125,7 +125,9 @@ def ssim(x: Tensor, y: Tensor, data_range: float = 1.0) -> Tensor:
 def iou(found: Tensor, true: Tensor) -> Tensor:
     """Intersection over union of every mask of a batch.
 
-        iou_b = |found_b and true_b| / |found_b or true_b|
+        iou_b = #(found_b and true_b) / #(found_b or true_b)
+
+    with # the number of pixels.
 
     Args:
         found, true: masks (B, ...), bool, with at least one pixel.

@@ -55,7 +55,7 @@ ALONE = 0.8
 """So many of the steps, once for R and once for S, take as long as those of both together."""
 
 WIDTH, DILATIONS = 16, (1, 2, 4, 2, 1)
-"""Of a stack: channels, and how far apart the pixels are that a convolution sees."""
+"""Of a stack, the channels, and how far apart the pixels are that a convolution sees."""
 LEVEL, SPREAD = 0.328, 0.072
 """Mean and standard deviation of the training scenes, for the stacks 0 and 1."""
 
@@ -67,11 +67,12 @@ CONTESTANTS: dict[str, dict[str, tuple[float, ...]]] = {
     "end to end": {"rate": RATES},
     "no restoration": {"rate": RATES},
 }
-"""What each may choose: one after the other, the first value of what comes later in its place."""
+"""What each chooses, one key after the other, with the first values of those that follow."""
+
+# Logits, and contrasts in kelvin, from which a pixel may be called warm. (No docstrings: Sphinx
+# would take tensors for members of torch.)
 LEVELS = torch.arange(-4.0, 4.01, 0.25)
-"""Of the logits, from which a pixel is called warm."""
 KELVINS = torch.arange(1.0, 8.01, 0.25)
-"""The same for the contrasts of ``threshold``."""
 
 
 def settings() -> dict:
