@@ -51,7 +51,6 @@ EDGES = {"15-density": 8, "16-data-and-size": 12}
 TOO_SMALL = {
     "04-mmse": ["settings = [(s, t) for s in (1, 8, 32, 64)"],  # tunes on images 50 to 100
     "05-equivariance": ["equal = np.exp("],  # compares sizes up to 1,000
-    "06-locality": ["x = library[torch.randperm(500"],
     "12-training": ['"training-parameters", sum('],  # the loss after 200 steps
     "16-data-and-size": ["SHOWN, EDGE = ("],  # shows 20 pixels a side
     # Learns from images 60 and on, and the tables of what that gives.
