@@ -14,7 +14,8 @@ contestants:
 The learning rate is chosen for every contestant and number of images, one of two, with seed 0; with
 wrong angles it is that with the right ones. Both the rate and the moment at which a training is
 stopped are chosen on `HELD_OUT` validation photographs. All contestants of a seed see the same
-images, so that their results are paired.
+images, so that their results are paired. Whether a longer training would change who wins on many
+images is asked with `LONGER` times the steps.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from .record import Bar, Cell, machine, silent
 NAME = "data-efficiency"
 TITLE = "learning curves of networks with the physics inside, and of fully learned ones"
 CHAPTERS = "21"
-COST = "20 minutes"
+COST = "30 minutes"
 OPTIONS = ("seeds",)
 
 QUICK = [(0, 100, name) for name in ("svd", "learned")]
@@ -65,6 +66,9 @@ LAYERS, WIDTH = 3, 16
 
 STEPS, BATCH, RECORDS = 250, 16, 5
 """Of ``proximal`` and of the SVD networks; images in a batch; looks at the validation images."""
+LONGER = 8
+"""``proximal`` and ``learned`` are also trained for so many times their steps, on `MANY` images."""
+MANY = (1000, 4000)
 CLOCKED = 60
 """So many steps are timed to find how many steps of ``learned`` take the time of ``proximal``."""
 
@@ -215,6 +219,7 @@ def settings() -> dict:
         "sigma": SIGMA,
         "misalignment": MISALIGNMENT,
         "steps": STEPS,
+        "longer": LONGER,
         "batch": BATCH,
         "rates": RATES,
         "data": {
@@ -272,15 +277,20 @@ def run(
 
     Returns:
         ``machine``; ``equal time``, a number of steps; ``tried[contestant][count][rate]``, the PSNR
-        on the validation images; and ``cells[contestant][count][seed]``, each what `trained`
-        returns.
+        on the validation images; ``cells[contestant][count][seed]``, each what `trained` returns;
+        and ``longer``, the same for `LONGER` times the steps.
 
     Raises:
         ValueError: a file of other settings, or seeds out of their range.
     """
     seeds = tuple(as_integer(seed, "seed", 0, 2**63 - 1) for seed in seeds)
     file = record.Record(NAME, out, settings())
-    return file.work([_cell(file, *which) for which in (QUICK if quick else cells(seeds))], bar)
+    if quick:
+        return file.work([_cell(file, *which) for which in QUICK], bar)
+    work = [_cell(file, *which) for which in cells(seeds)]
+    pairs = [(count, name) for count in MANY for name in ("proximal", "learned")]
+    work += [_longer(file, seed, *pair) for seed in seeds for pair in pairs]
+    return file.work(work, bar)
 
 
 def _cell(file: record.Record, seed: int, count: int, name: str) -> Cell:
@@ -305,6 +315,18 @@ def _cell(file: record.Record, seed: int, count: int, name: str) -> Cell:
         return str(seed) in results.get("cells", {}).get(name, {}).get(str(count), {})
 
     return Cell(f"{name}, {count} images, seed {seed}", done, compute)
+
+
+def _longer(file: record.Record, seed: int, count: int, name: str) -> Cell:
+    def compute(results: dict) -> dict:
+        short = file.work([_cell(file, seed, count, name)])["cells"][name][str(count)][str(seed)]
+        found = trained(name, count, seed, short["rate"], LONGER * short["steps"])
+        return {"longer": {name: {str(count): {str(seed): found}}}}
+
+    def done(results: dict) -> bool:
+        return str(seed) in results.get("longer", {}).get(name, {}).get(str(count), {})
+
+    return Cell(f"{name}, {count} images, seed {seed}, {LONGER} times the steps", done, compute)
 
 
 # Measured once, so that all trainings are given the same time. (No docstring: Sphinx would take
