@@ -16,7 +16,8 @@ from lemmse.metrics import psnr
 def tiny(monkeypatch):
     """The same grid, of hardly trained networks."""
     sizes = {"STEPS": 2, "CLOCKED": 4, "IMAGES": 8, "HELD_OUT": 2, "TEST_IMAGES": 3}
-    for name, value in {**sizes, "COUNTS": (4, 8), "ENDS": (8,)}.items():
+    sizes |= {"LONGER": 3, "COUNTS": (4, 8), "ENDS": (8,), "MANY": (8,)}
+    for name, value in sizes.items():
         monkeypatch.setattr(data_efficiency, name, value)
 
 
@@ -67,6 +68,10 @@ def test_the_command_goes_on_where_it_was(tiny, tmp_path, monkeypatch, capsys):
     assert cells["proximal"]["8"]["0"]["rate"] == float(max(tried, key=tried.get))
     wrong = cells["proximal, wrong angles"]["8"]["0"]
     assert wrong["rate"] == cells["proximal"]["8"]["0"]["rate"]
+    for name in ("proximal", "learned"):
+        short, longer = (part[name]["8"]["0"] for part in (cells, found["longer"]))
+        assert longer["steps"] == 3 * short["steps"]
+        assert longer["rate"] == short["rate"]
     assert "values compared with the shipped ones" in capsys.readouterr().out
 
 
@@ -103,3 +108,7 @@ def test_published_results_are_of_this_setup_and_complete():
         for seed in by_seed
     }
     assert found == set(data_efficiency.cells())
+    seeds = {str(seed) for seed in data_efficiency.SEEDS}
+    for by_count in data_efficiency.results()["longer"].values():
+        assert set(by_count) == {str(count) for count in data_efficiency.MANY}
+        assert all(set(by_seed) == seeds for by_seed in by_count.values())
