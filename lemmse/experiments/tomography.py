@@ -1,7 +1,7 @@
 """A tomograph that is not quite the one in the model, and what LE-MMSE makes of its data.
 
-The scan of chapter 22: 24 angles, photographs of 32 x 32 pixels, sigma = 0.5. The real scanner may
-differ from its model (`Fault`). The other methods are computed in the chapter itself; LE-MMSE has a
+The scan of chapters 22 and 32: 24 angles, photographs of 32 x 32 pixels, sigma = 0.5. The real
+scanner may differ from its model (`Fault`). The other methods are computed there; LE-MMSE has a
 covariance of its own at every pixel here and takes long, so its errors are shipped (`results`), for
 some pixels of 64 test photographs. `run` computes them again.
 """
@@ -24,7 +24,7 @@ from .record import Bar, Cell, machine, silent
 
 NAME = "tomography"
 TITLE = "LE-MMSE on the data of scanners with faults"
-CHAPTERS = "22"
+CHAPTERS = "22, 32"
 COST = "7 minutes"
 OPTIONS = ()
 
@@ -69,26 +69,44 @@ class Fault:
 
 
 def saturated(line_sums: Tensor, beta: float) -> Tensor:
-    """The detector's response, (1 - exp(-beta a)) / beta; a itself for beta = 0.
+    """The detector's response, (1 - exp(-beta a)) / beta; a itself for beta = 0, or a < 0.
+
+    Images have no negative line sums, but estimates may. The response goes on along its tangent
+    there: so its slope is nowhere above one, and no estimate makes it explode.
 
     Example:
-        >>> saturated(torch.tensor([1.0]), 0.0), saturated(torch.tensor([1e9]), 0.5)
-        (tensor([1.]), tensor([2.]))
+        >>> saturated(torch.tensor([1.0]), 0.0), saturated(torch.tensor([-9.0, 1e9]), 0.5)
+        (tensor([1.]), tensor([-9.,  2.]))
     """
-    return -torch.expm1(-beta * line_sums) / beta if beta else line_sums
+    if not beta:
+        return line_sums
+    return torch.where(
+        line_sums > 0, -torch.expm1(-beta * line_sums.clamp_min(0)) / beta, line_sums
+    )
+
+
+def slope(line_sums: Tensor, beta: float) -> Tensor:
+    """The derivative of the response, exp(-beta a); 1 for a < 0.
+
+    Example:
+        >>> slope(torch.tensor([-1.0, 0.0, 1e9]), 0.5)
+        tensor([1., 1., 0.])
+    """
+    return (-beta * line_sums.clamp_min(0)).exp()
 
 
 class Scanner(Tomography):
     """A tomograph whose detector saturates, so that A is not linear.
 
-    ``A`` is (1 - exp(-beta a)) / beta of the line sums a, less ``origin``; the adjoint and the
-    inverses are those of the line sums.
+    ``A`` is (1 - exp(-beta a)) / beta of the line sums a, less ``origin``, and ``A_vjp`` the
+    adjoint of its derivative; the adjoint and the inverses are those of the line sums.
 
     Args:
         angles: in degrees.
         centre: see `operators.Tomography`.
         saturation: beta >= 0; 0 is a linear detector.
         origin: a measurement (1, 1, D, angles) from which others are counted; None: zero.
+        size: (H, W).
 
     Example:
         >>> scan = Scanner([0.0], saturation=0.1)
@@ -102,8 +120,9 @@ class Scanner(Tomography):
         centre: float = 0.0,
         saturation: float = 0.0,
         origin: Tensor | None = None,
+        size: tuple[int, int] = SIZE,
     ):
-        super().__init__(angles, SIZE, centre)
+        super().__init__(angles, size, centre)
         self.saturation = saturation
         self.origin = origin
 
@@ -111,6 +130,10 @@ class Scanner(Tomography):
         """See the class."""
         y = saturated(super().A(x), self.saturation)
         return y if self.origin is None else y - self.origin.to(y)
+
+    def A_vjp(self, x: Tensor, v: Tensor) -> Tensor:
+        """A^T diag(t) v, for the slopes t of the response at the line sums of x."""
+        return self.A_adjoint(slope(super().A(x), self.saturation) * v)
 
 
 def scanners(fault: Fault, photographs: int = PHOTOGRAPHS) -> list[Scanner]:

@@ -79,7 +79,8 @@ class UnrolledProximal(SteppingNetwork):
         \qquad f_0 = 0
 
     The correction takes the place of the proximal step of the prior, which for ISTA is soft
-    thresholding; the prior is then whatever the training images ask for.
+    thresholding; the prior is then whatever the training images ask for. An operator that is not
+    linear will do if it has ``A_vjp``, which takes the place of :math:`A^T`.
 
     Args:
         operator, image_shape: see `PhysicsNetwork`; at least 3 x 3 pixels.

@@ -92,6 +92,9 @@ class SteppingNetwork(UnrolledNetwork):
 
     .. math:: f + \alpha_k A^T (y - A f)
 
+    If A is not linear, :math:`A^T` stands for ``A_vjp``, the adjoint of its derivative at f: the
+    step is still down the gradient of :math:`\|y - A(f)\|^2 / 2`.
+
     Args:
         operator, image_shape, layers, shared: see `UnrolledNetwork`.
 
@@ -115,7 +118,7 @@ class SteppingNetwork(UnrolledNetwork):
         """:math:`\\alpha_k A^T (y - A f)`, for y divided by the norm of A."""
         norm = math.sqrt(self.lipschitz)
         residual = y - self.operator.A(f) / norm
-        return self.log_step[k].exp().to(f) * self.operator.A_adjoint(residual) / norm
+        return self.log_step[k].exp().to(f) * self.operator.A_vjp(f, residual) / norm
 
 
 class UnrolledGradient(SteppingNetwork):

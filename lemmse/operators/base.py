@@ -25,7 +25,7 @@ RANK_TOLERANCE = 1e-10
 """Singular values at most this fraction of the largest count as zero in ``A_dagger``."""
 
 
-MAPS = frozenset({"A", "A_adjoint", "A_dagger", "A_tikhonov"})
+MAPS = frozenset({"A", "A_adjoint", "A_vjp", "A_dagger", "A_tikhonov"})
 """The methods that map between images and measurements."""
 
 
@@ -99,6 +99,29 @@ class Operator(nn.Module):
             ValueError: if y has another shape or dtype, or contains NaN or Inf.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define A_adjoint")
+
+    def A_vjp(self, x: Tensor, v: Tensor) -> Tensor:
+        """Applies the adjoint of the derivative of A at x, ``J(x)^T v``; A_adjoint, as A is linear.
+
+        An operator that is not linear defines it anew; steps on the data then follow it.
+
+        Args:
+            x: (B, C, H, W) real images.
+            v: shaped as ``A(x)``.
+
+        Returns:
+            (B, C, H, W) real images.
+
+        Raises:
+            ValueError: if v has another shape or dtype, or contains NaN or Inf.
+
+        Example:
+            >>> import torch
+            >>> from lemmse.operators import Mask
+            >>> Mask([[1.0, 0.0]]).A_vjp(torch.zeros(1, 1, 1, 2), torch.ones(1, 1, 1, 2))
+            tensor([[[[1., 0.]]]])
+        """
+        return self.A_adjoint(v)
 
     def A_dagger(self, y: Tensor) -> Tensor:
         """Applies the Moore-Penrose pseudo-inverse: the least-squares image of least norm.

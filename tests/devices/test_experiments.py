@@ -25,6 +25,7 @@ from lemmse.experiments import (
     ladder,
     lista,
     pooling,
+    saturation,
     scale,
     structure,
     tomography,
@@ -68,6 +69,11 @@ SMALL = {
     data_efficiency: {
         **{"IMAGES": 20, "TEST_IMAGES": 5, "HELD_OUT": 4, "STEPS": 2},
         "QUICK": [(0, 2, "proximal")],
+    },
+    saturation: {
+        **{"IMAGES": 20, "TEST_IMAGES": 5, "HELD_OUT": 4, "STEPS": 2, "NEWTON": 2},
+        "CHOSEN": 2,
+        "QUICK": [("unrolled", 2, 0), ("undone, closed", 2, 0)],
     },
     lista: {
         **{"PHOTOS": 6, "HELD_OUT": 2, "TEST_PHOTOS": 2, "SEEDS": 2, "BUDGETS": (1, 2, 3)},
@@ -114,7 +120,7 @@ ON_MODELS = {
 }
 """Experiments on models of a folder, and their options."""
 
-ON_THE_CPU = (tomography, data_efficiency)
+ON_THE_CPU = (tomography, data_efficiency, saturation)
 """Those that compute on the CPU whatever the device, as they say; the command passes it."""
 
 
@@ -162,7 +168,7 @@ def _few_pixels(monkeypatch):
 def test_experiments_of_dip_and_physics(experiment, tmp_path, monkeypatch):
     for name, value in SMALL[experiment].items():
         monkeypatch.setattr(experiment, name, value)
-    whole = experiment is not data_efficiency  # which would train for minutes
+    whole = experiment not in (data_efficiency, saturation)  # which would train for minutes
     expected = experiment.run(tmp_path / "cpu.json", quick=not whole)
     with pretend.accelerator() as device:
         found = experiment.run(tmp_path / "shadow.json", not whole, device)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from lemmse.experiments.tomography import Scanner
 from lemmse.networks import (
     LISTA,
     FullyLearned,
@@ -288,6 +289,20 @@ def test_free_steps_do_not_stay_equal():
     gradient = network.log_step.grad
     assert gradient.unique().numel() == 3
     assert gradient.max() - gradient.min() > 1e-2 * gradient.abs().max()
+
+
+def test_steps_go_through_an_operator_that_is_not_linear():
+    """The step is down the gradient of |y - A(f)|^2 / 2, as autograd has it."""
+    operator = Scanner([0.0, 20.0, 45.0, 90.0], saturation=0.3, size=SIZE)
+    y = operator.A(random(2, *SHAPE, seed=1).abs())
+    for network in (UnrolledProximal(operator, SHAPE, 1), UnrolledGradient(operator, SHAPE, 1)):
+        network.double()
+        f = random(2, *SHAPE, seed=2).abs().requires_grad_()
+        (gradient,) = torch.autograd.grad((operator.A(f) - y).square().sum() / 2, f)
+        with torch.no_grad():
+            network.log_step.fill_(0.7)
+            step = network.towards_data(0, f, y / math.sqrt(network.lipschitz))
+        torch.testing.assert_close(step, -network.alpha * gradient)
 
 
 @pytest.mark.parametrize("dictionary", ["wavelet", "identity"])

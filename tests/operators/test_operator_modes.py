@@ -82,6 +82,7 @@ def numbers_of(operator):
     generator = torch.Generator().manual_seed(1)
     results = [y, operator.measure(x, 0.1, generator)]
     results += [operator.A_adjoint(y), operator.A_dagger(y), operator.A_tikhonov(y)]
+    results += [operator.A_vjp(x, y)]
     results += [preinverse(operator, kind, SHAPE).apply(y) for kind in kinds(operator)]
     return results
 
