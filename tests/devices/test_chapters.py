@@ -40,8 +40,8 @@ LEAST = 0.5  # of a chapter's cells are executed, at least
 ON_THE_CPU = {
     *("01-forward-operators", "02-regularisation", "03-bayes", "08-attention"),
     *("14-physics-aware", "18-closed-form", "19-svd-network", "20-unrolling"),
-    *("21-data-efficiency", "22-tomography", "24-deep-inverse-prior", "25-recovery-theorem"),
-    *("26-how-wide", "27-when-to-stop", "31-your-own-network"),
+    *("21-data-efficiency", "22-tomography", "32-saturation", "25-recovery-theorem"),
+    *("24-deep-inverse-prior", "26-how-wide", "27-when-to-stop", "31-your-own-network"),
 }
 """Chapters that never mention `device`: they compute on the CPU wherever they run."""
 
