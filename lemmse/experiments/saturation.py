@@ -5,7 +5,7 @@ the detector answers (1 - exp(-beta a)) / beta to a line sum a, so that the forw
 not linear. Three networks of the same size have steps on the data inside, and small convolutional
 corrections:
 
-- ``unrolled``: the steps descend |y - F(x)|^2, through the detector.
+- ``unrolled``: the steps go through the detector, down the squared misfit of y and F(x).
 - ``undone``: the response is inverted first, and the steps are those of a linear detector.
 - ``linear``: they believe in a linear detector. All three are trained on what the real one gives.
 
@@ -122,7 +122,7 @@ def undone(y: Tensor, beta: float = BETA) -> Tensor:
     return -(1 - beta * y).clamp_min(LEAST).log() / beta
 
 
-class Undoing(nn.Module):
+class _Undoing(nn.Module):
     """A network that is given ``undone(y)``.
 
     Args:
@@ -160,7 +160,7 @@ def contestant(name: str, seed: int = 0) -> nn.Module:
             measured = believed.example_measurement(shape).shape[1:]
             return FullyLearned(measured, shape, layers=1, width=WIDTH // 2)
         network = UnrolledProximal(believed, shape, LAYERS, WIDTH)
-        return Undoing(network) if name == "undone" else network
+        return _Undoing(network) if name == "undone" else network
 
 
 def drawn(count: int, seed: int) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
