@@ -1,7 +1,7 @@
 """Deep inverse priors: networks fitted to one measurement, without a training set.
 
 Everything runs as a batch of many networks at once. The theory is that of arXiv 2403.05395, for
-the squared error and with the constants that chapter 25 of the book proves.
+the squared error and with the constants that chapter 26 of the book proves.
 """
 
 from .activations import ACTIVATIONS, Activation

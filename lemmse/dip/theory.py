@@ -2,7 +2,7 @@
 
 With r_0 = A x_0 - y and y in the range of A (see `Constants.y`), the theorem says: if
 sigma_min(J_0) > 0, the step is at most 1/L and R' < R, the iterates stay in the ball of radius R'
-around theta_0, the loss falls by the factor q a step, and the error is bounded. Chapter 25 of the
+around theta_0, the loss falls by the factor q a step, and the error is bounded. Chapter 26 of the
 book proves it. What is *exact* here is computed in float64 from formulas that hold; what is
 *sampled* is only an estimate from finitely many points and proves nothing.
 """

@@ -85,7 +85,7 @@ class LEMMSE(Patchwise):
         ValueError: as for `LocalMMSE`, or if the tolerance is not in [0, 1), memory negative or
             the symmetry unknown.
 
-    Source: [LE], the LE-MMSE theorem; the symmetry is ours, chapter 28.
+    Source: [LE], the LE-MMSE theorem; the symmetry is ours, chapter 29.
 
     Example:
         >>> x = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -1,147 +1,144 @@
-"""Exercises of chapter 23: infrared imaging."""
+"""Exercises of chapter 23: a detector that saturates."""
 
 import torch
 
-from lemmse.exercises.registry import AGREES, Property, close, exercise
+from lemmse.exercises.registry import AGREES, KIND, Property, close, exercise
 
 
-def _otsu(values):
-    """Tries every cut between two neighbouring values, one after the other."""
-    best, found = -1.0, None
-    for threshold in values.unique()[:-1]:
-        warm = values > threshold
-        share = warm.float().mean()
-        gap = values[warm].mean() - values[~warm].mean()
-        between = share * (1 - share) * gap**2
-        if between > best:
-            best, found = between, warm
-    return found
+def _response(a, beta):
+    return (1 - torch.exp(-beta * a)) / beta
 
 
-def _halfway(values):
-    return values > (values.min() + values.max()) / 2
+def _step(x, y, A, beta, alpha):
+    a = x @ A.T
+    return x + alpha * (torch.exp(-beta * a) * (y - _response(a, beta))) @ A
 
 
-def _above_mean(values):
-    return values > values.mean()
+def _misfit(x, case):
+    return (case["y"] - _response(x @ case["A"].T, case["beta"])).square().sum()
 
 
-def _unweighted(values):
-    """The largest gap between the two means, whatever the sizes of the groups."""
-    best, found = -1.0, None
-    for threshold in values.unique()[:-1]:
-        warm = values > threshold
-        gap = values[warm].mean() - values[~warm].mean()
-        if gap > best:
-            best, found = gap, warm
-    return found
+_STAYS = "stays where the estimate explains the scan"
+_DOWN = "goes down, not up"
+_DARK = "learns nothing from rays that saturate the detector"
 
 
-def _random_values(generator):
-    """Values for which no other threshold that comes to mind cuts where Otsu's does."""
-    while True:
-        values = torch.rand(16, generator=generator) ** 2
-        right = _otsu(values)
-        others = (_halfway(values), _above_mean(values), _unweighted(values))
-        if not any(torch.equal(mask, right) for mask in others):
-            return values
+def _stays(case):
+    y = _response(case["x"] @ case["A"].T, case["beta"])
+    return close(case.call(y=y), case["x"])
 
 
-UNITS = "gives the same mask in kelvin and in any other linear unit"
-NOT_EMPTY = "leaves no group empty"
+def _down(case):
+    return _misfit(case.call(alpha=1e-4), case) <= _misfit(case["x"], case)
+
+
+def _dark(case):
+    return close(case.call(beta=40.0), case["x"], tolerance=1e-3)
 
 
 @exercise(
     "23.1",
-    "Otsu's threshold",
-    reference=_otsu,
-    hint="for each cut: share of warm pixels times share of the others times the square of the "
-    "difference of their means; keep the cut where this is largest",
+    "a gradient step through the detector",
+    reference=_step,
+    hint="the gradient is that of |y - F(x)|^2 / 2; the derivative of F is diag(exp(-beta A x)) A, "
+    "and its transpose acts on the residual",
     properties=[
         Property(
-            NOT_EMPTY,
-            lambda case: bool(case.result.any()) and not bool(case.result.all()),
-            "a cut lies between two values, so that there are pixels on both sides",
+            _STAYS,
+            _stays,
+            "the residual is y - F(x), with the response F, not with the line sums",
         ),
+        Property(_DOWN, _down, "a step of descent is against the gradient"),
         Property(
-            UNITS,
-            lambda case: close(
-                case.call(values=270 + 50 * case["values"]).float(), case.result.float()
-            ),
-            "a fixed number, such as 0.5, has a unit; shares and ratios have none",
+            _DARK,
+            _dark,
+            "multiply the residual by the slope exp(-beta A x) of the estimate before it goes back",
         ),
     ],
     wrong=[
-        (lambda values: values > values.max(), NOT_EMPTY),
-        (lambda values: values > 0.5, UNITS),
-        (_halfway, AGREES),
-        (_above_mean, AGREES),
-        (_unweighted, AGREES),
-        (lambda values: ~_otsu(values), AGREES),
+        (lambda x, y, A, beta, alpha: x + alpha * (y - x @ A.T) @ A, _STAYS),
+        (lambda x, y, A, beta, alpha: 2 * x - _step(x, y, A, beta, alpha), _DOWN),
+        (
+            lambda x, y, A, beta, alpha: x + alpha * (y - _response(x @ A.T, beta)) @ A,
+            _DARK,
+        ),
+        (lambda x, y, A, beta, alpha: _step(x, y, A, beta, 2 * alpha), AGREES),
+        (lambda x, y, A, beta, alpha: _step(x, y, A, beta, alpha).sum(), KIND),
     ],
 )
 def _(generator):
-    return {"values": _random_values(generator)}
+    def positive(*shape):
+        return 0.2 + torch.rand(*shape, generator=generator, dtype=torch.float64)
+
+    A, beta = positive(5, 4), 0.3
+    noise = 0.05 * torch.randn(3, 5, generator=generator, dtype=torch.float64)
+    y = _response(positive(3, 4) @ A.T, beta) + noise
+    return {"x": positive(3, 4), "y": y, "A": A, "beta": beta, "alpha": 0.1}
 
 
-def _photometry(residual, body, blur):
-    seen = blur(body[None, None])[0, 0]
-    return (seen * residual).sum() / seen.square().sum()
+def _weighted(y, A, C, sigma, beta):
+    left = 1 - beta * y
+    noise = torch.diag(sigma**2 / left**2)
+    return C @ A.T @ torch.linalg.solve(A @ C @ A.T + noise, -left.log() / beta)
 
 
-def _mean_inside(residual, body, blur):
-    return (body * residual).sum() / body.sum()
+def _variant(power, undo=True):
+    """Answers that take the noise for another one, or do not undo the response."""
+
+    def answer(y, A, C, sigma, beta):
+        left = 1 - beta * y
+        data = -left.log() / beta if undo else y
+        return C @ A.T @ torch.linalg.solve(A @ C @ A.T + torch.diag(sigma**2 * left**power), data)
+
+    return answer
 
 
-def _unblurred_norm(residual, body, blur):
-    seen = blur(body[None, None])[0, 0]
-    return (seen * residual).sum() / body.square().sum()
+_EXACT = "explains an exact scan if there is hardly any noise"
+_DEAF = "does not listen to a ray that is nearly black"
 
 
-EXACT = "returns the missing temperature exactly when there is no noise"
-LINEAR = "is linear in the residual"
+def _exact(case):
+    x = case["C"] @ case["A"].T @ torch.ones_like(case["y"]) / 10
+    y = _response(case["A"] @ x, case["beta"])
+    return close(case["A"] @ case.call(y=y, sigma=1e-6), case["A"] @ x, tolerance=1e-4)
+
+
+def _deaf(case):
+    results = []
+    for left in (1e-4, 1e-5):
+        y = case["y"].clone()
+        y[0] = (1 - left) / case["beta"]
+        results.append(case.call(y=y))
+    return close(*results, tolerance=1e-3)
 
 
 @exercise(
     "23.2",
-    "the temperature that a body lacks, from the residual",
-    reference=_photometry,
-    hint="least squares for one unknown: minimise |r - c (A m)|^2 over c; first blur the mask",
+    "undone responses with the noise that they have",
+    reference=_weighted,
+    hint="x = C A^T (A C A^T + N)^-1 u with u = -log(1 - beta y) / beta and N the diagonal matrix "
+    "of the variances of u",
     properties=[
+        Property(_EXACT, _exact, "first invert the response, entry by entry"),
         Property(
-            EXACT,
-            lambda case: close(
-                case.call(residual=3 * case["blur"](case["body"][None, None])[0, 0]),
-                torch.tensor(3.0),
-                1e-4,
-            ),
-            "with r = c A m the answer is c: compare the residual with the blurred mask, and "
-            "divide by what the blurred mask gives with itself",
-        ),
-        Property(
-            LINEAR,
-            lambda case: close(case.call(residual=2 * case["residual"]), 2 * case.result),
-            "no threshold and no absolute value; doubling the residual doubles the answer",
+            _DEAF,
+            _deaf,
+            "the derivative of u with respect to y is 1 / (1 - beta y): so many times as strong is "
+            "the noise of u",
         ),
     ],
     wrong=[
-        (_mean_inside, EXACT),
-        (_unblurred_norm, EXACT),
-        (lambda residual, body, blur: _photometry(residual, body, blur).abs(), AGREES),
-        (
-            lambda residual, body, blur: (
-                (body * residual).sum() / (body * blur(body[None, None])[0, 0]).sum()
-            ),
-            AGREES,
-        ),
+        (_variant(-2, undo=False), _EXACT),
+        (_variant(0), _DEAF),
+        (_variant(2), _DEAF),
+        (_variant(-1), _DEAF),
+        (lambda y, A, C, sigma, beta: _weighted(y, A, C, sigma**0.5, beta), AGREES),
+        (lambda y, A, C, sigma, beta: torch.diag(_weighted(y, A, C, sigma, beta)), KIND),
     ],
 )
 def _(generator):
-    def blur(image):
-        return 0.5 * image + 0.25 * (image.roll(1, -1) + image.roll(-1, -1))
-
-    body = torch.zeros(4, 4)
-    body[1:3, 1] = 1
-    seen = blur(body[None, None])[0, 0]
-    residual = -2.0 * seen + 0.5 * torch.randn(4, 4, generator=generator)
-    return {"residual": residual, "body": body, "blur": blur}
+    A = 0.2 + torch.rand(3, 5, generator=generator, dtype=torch.float64)
+    root = torch.randn(5, 5, generator=generator, dtype=torch.float64)
+    C, beta = root @ root.T / 5 + 0.1 * torch.eye(5, dtype=torch.float64), 0.3
+    y = _response(3 * torch.rand(3, generator=generator, dtype=torch.float64), beta)
+    return {"y": y, "A": A, "C": C, "sigma": 0.2, "beta": beta}

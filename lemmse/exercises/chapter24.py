@@ -1,203 +1,147 @@
-"""Exercises of chapter 24: the deep inverse prior and gradient descent."""
+"""Exercises of chapter 24: infrared imaging."""
 
 import torch
 
-from lemmse.exercises.registry import AGREES, KIND, Property, close, exercise
+from lemmse.exercises.registry import AGREES, Property, close, exercise
 
 
-def _landweber(A, y, x0, step, t):
-    """Makes the steps one by one."""
-    x = x0
-    for _ in range(t):
-        x = x - step * A.T @ (A @ x - y)
-    return x
+def _otsu(values):
+    """Tries every cut between two neighbouring values, one after the other."""
+    best, found = -1.0, None
+    for threshold in values.unique()[:-1]:
+        warm = values > threshold
+        share = warm.float().mean()
+        gap = values[warm].mean() - values[~warm].mean()
+        between = share * (1 - share) * gap**2
+        if between > best:
+            best, found = between, warm
+    return found
 
 
-def _by_gains(A, y, x0, gain, start):
-    """start + V diag(gain(s)) U^T (y - A x0)."""
-    u, s, vt = torch.linalg.svd(A, full_matrices=False)
-    return start + vt.T @ (gain(s) * (u.T @ (y - A @ x0)))
+def _halfway(values):
+    return values > (values.min() + values.max()) / 2
 
 
-def _safe(A, y, x0, step, t, start, residual_start):
-    """The closed form with any two starts; singular values of zero have gain zero."""
-
-    def gain(s):
-        seen = s > 1e-10
-        inverse = torch.where(seen, 1 / s.masked_fill(~seen, 1), 0.0)
-        return (1 - (1 - step * s**2) ** t) * inverse
-
-    return _by_gains(A, y, residual_start, gain, start)
+def _above_mean(values):
+    return values > values.mean()
 
 
-START = "returns x0 for t = 0"
-ONE_STEP = "makes one step of gradient descent for t = 1"
-KERNEL = "leaves the part of x0 in the kernel of A as it is"
+def _unweighted(values):
+    """The largest gap between the two means, whatever the sizes of the groups."""
+    best, found = -1.0, None
+    for threshold in values.unique()[:-1]:
+        warm = values > threshold
+        gap = values[warm].mean() - values[~warm].mean()
+        if gap > best:
+            best, found = gap, warm
+    return found
 
 
-def _kernel_part(A, x):
-    return x - torch.linalg.pinv(A, rtol=1e-10) @ (A @ x)
+def _random_values(generator):
+    """Values for which no other threshold that comes to mind cuts where Otsu's does."""
+    while True:
+        values = torch.rand(16, generator=generator) ** 2
+        right = _otsu(values)
+        others = (_halfway(values), _above_mean(values), _unweighted(values))
+        if not any(torch.equal(mask, right) for mask in others):
+            return values
+
+
+UNITS = "gives the same mask in kelvin and in any other linear unit"
+NOT_EMPTY = "leaves no group empty"
 
 
 @exercise(
     "24.1",
-    "Landweber's iteration in closed form",
-    reference=_landweber,
-    hint="x_t = x_0 + sum over s_i > 0 of (1 - (1 - step s_i^2)^t) / s_i <u_i, y - A x_0> v_i",
+    "Otsu's threshold",
+    reference=_otsu,
+    hint="for each cut: share of warm pixels times share of the others times the square of the "
+    "difference of their means; keep the cut where this is largest",
     properties=[
         Property(
-            START,
-            lambda case: close(case.call(t=0), case["x0"], 1e-8),
-            "for t = 0 all gains are zero, and x_0 is left",
+            NOT_EMPTY,
+            lambda case: bool(case.result.any()) and not bool(case.result.all()),
+            "a cut lies between two values, so that there are pixels on both sides",
         ),
         Property(
-            KERNEL,
+            UNITS,
             lambda case: close(
-                _kernel_part(case["A"], case.result), _kernel_part(case["A"], case["x0"]), 1e-8
+                case.call(values=270 + 50 * case["values"]).float(), case.result.float()
             ),
-            "every step is in the image of A^T: add to x_0, do not replace it",
-        ),
-        Property(
-            ONE_STEP,
-            lambda case: close(
-                case.call(t=1),
-                case["x0"] - case["step"] * case["A"].T @ (case["A"] @ case["x0"] - case["y"]),
-                1e-8,
-            ),
-            "for t = 1 the gain is step * s_i, and it meets the residual y - A x_0 of the start",
+            "a fixed number, such as 0.5, has a unit; shares and ratios have none",
         ),
     ],
     wrong=[
-        (lambda A, y, x0, step, t: torch.linalg.pinv(A, rtol=1e-10) @ y, START),
-        (
-            lambda A, y, x0, step, t: _safe(A, y, x0, step, t, torch.zeros_like(x0), 0 * x0),
-            START,
-        ),
-        (lambda A, y, x0, step, t: _safe(A, y, x0, step, t, x0, 0 * x0), ONE_STEP),
-        (
-            lambda A, y, x0, step, t: _by_gains(
-                A,
-                y,
-                x0,
-                lambda s: (1 - (1 - step * s**2) ** t) / s.clamp_min(0).round(decimals=8),
-                x0,
-            ),
-            KIND,
-        ),
-        (
-            lambda A, y, x0, step, t: _by_gains(
-                A, y, x0, lambda s: (1 - (1 - step * s**2) ** t) * s, x0
-            ),
-            ONE_STEP,
-        ),
-        (lambda A, y, x0, step, t: _landweber(A, y, x0, step, min(t, 1)), AGREES),
+        (lambda values: values > values.max(), NOT_EMPTY),
+        (lambda values: values > 0.5, UNITS),
+        (_halfway, AGREES),
+        (_above_mean, AGREES),
+        (_unweighted, AGREES),
+        (lambda values: ~_otsu(values), AGREES),
     ],
-    tolerance=1e-7,
 )
 def _(generator):
-    options = {"generator": generator, "dtype": torch.float64}
-    u = torch.linalg.qr(torch.randn(3, 3, **options))[0]
-    v = torch.linalg.qr(torch.randn(4, 4, **options))[0]
-    A = u @ torch.diag(torch.tensor([1.0, 0.5, 0.0]).double()) @ v[:, :3].T
-    y, x0 = torch.randn(3, **options), torch.randn(4, **options)
-    return {"A": A, "y": y, "x0": x0, "step": 0.8, "t": 7}
+    return {"values": _random_values(generator)}
 
 
-def _image(W, V, u):
-    return V @ torch.tanh(W @ u) / len(W) ** 0.5
+def _photometry(residual, body, blur):
+    seen = blur(body[None, None])[0, 0]
+    return (seen * residual).sum() / seen.square().sum()
 
 
-def _gradients(W, V, u, A, y):
-    """By automatic differentiation."""
-    W, V = (matrix.detach().clone().requires_grad_() for matrix in (W, V))
-    with torch.enable_grad():
-        loss = (A @ _image(W, V, u) - y).square().sum() / 2
-    return torch.autograd.grad(loss, (W, V))
+def _mean_inside(residual, body, blur):
+    return (body * residual).sum() / body.sum()
 
 
-def _by_hand(W, V, u, A, y, slope=True, adjoint=True, scale=0.5):
-    k = len(W)
-    hidden = torch.tanh(W @ u)
-    residual = A @ _image(W, V, u) - y
-    pull = A.T @ residual if adjoint else residual
-    slopes = 1 - hidden**2 if slope else torch.ones_like(hidden)
-    return torch.outer(slopes * (V.T @ pull), u) / k**scale, torch.outer(pull, hidden) / k**scale
+def _unblurred_norm(residual, body, blur):
+    seen = blur(body[None, None])[0, 0]
+    return (seen * residual).sum() / body.square().sum()
 
 
-def _slope(case, gradients):
-    """The derivative of the loss in a fixed direction, by a central difference."""
-    total = 0.0
-    for name, gradient in zip(("W", "V"), gradients, strict=True):
-        direction = torch.sin(torch.arange(case[name].numel()).double()).reshape(case[name].shape)
-        losses = []
-        for sign in (1, -1):
-            moved = {name: case[name] + sign * 1e-5 * direction}
-            inputs = case.inputs | moved
-            x = _image(inputs["W"], inputs["V"], inputs["u"])
-            losses.append((inputs["A"] @ x - inputs["y"]).square().sum() / 2)
-        total += abs((losses[0] - losses[1]) / 2e-5 - (gradient * direction).sum())
-    return total
-
-
-VANISHES = "returns zeros where A x = y"
-RANK_ONE = "returns a gradient with respect to W whose rows are multiples of u"
-SLOPES = "agrees with difference quotients of the loss"
+EXACT = "returns the missing temperature exactly when there is no noise"
+LINEAR = "is linear in the residual"
 
 
 @exercise(
     "24.2",
-    "gradients of a two-layer network",
-    reference=_gradients,
-    hint="with p = A^T (A x - y): (tanh'(W u) * V^T p) u^T / sqrt(k), and p tanh(W u)^T / sqrt(k)",
+    "the temperature that a body lacks, from the residual",
+    reference=_photometry,
+    hint="least squares for one unknown: minimise |r - c (A m)|^2 over c; first blur the mask",
     properties=[
         Property(
-            VANISHES,
-            lambda case: all(
-                close(gradient, torch.zeros_like(gradient), 1e-9)
-                for gradient in case.call(
-                    y=case["A"] @ _image(case["W"], case["V"], case["u"]),
-                )
-            ),
-            "both gradients contain the residual A x - y as a factor",
-        ),
-        Property(
-            RANK_ONE,
+            EXACT,
             lambda case: close(
-                case.result[0], torch.outer(case.result[0] @ case["u"], case["u"]), 1e-9
+                case.call(residual=3 * case["blur"](case["body"][None, None])[0, 0]),
+                torch.tensor(3.0),
+                1e-4,
             ),
-            "W enters through W u only, so the gradient is an outer product with u",
+            "with r = c A m the answer is c: compare the residual with the blurred mask, and "
+            "divide by what the blurred mask gives with itself",
         ),
         Property(
-            SLOPES,
-            lambda case: bool(_slope(case, case.result) < 1e-6),
-            "the pull at the image is A^T (A x - y); the slope of tanh is 1 - tanh^2; and the "
-            "factor 1 / sqrt(k) belongs to both gradients",
+            LINEAR,
+            lambda case: close(case.call(residual=2 * case["residual"]), 2 * case.result),
+            "no threshold and no absolute value; doubling the residual doubles the answer",
         ),
     ],
     wrong=[
-        (lambda W, V, u, A, y: _by_hand(W, V, u, A, y, slope=False), SLOPES),
-        (lambda W, V, u, A, y: _by_hand(W, V, u, A, y, adjoint=False), SLOPES),
-        (lambda W, V, u, A, y: _by_hand(W, V, u, A, y, scale=0.0), SLOPES),
-        (lambda W, V, u, A, y: _by_hand(W, V, u, A, 0 * y), VANISHES),
-        (lambda W, V, u, A, y: tuple(2 * g for g in _gradients(W, V, u, A, y)), SLOPES),
+        (_mean_inside, EXACT),
+        (_unblurred_norm, EXACT),
+        (lambda residual, body, blur: _photometry(residual, body, blur).abs(), AGREES),
         (
-            lambda W, V, u, A, y: (
-                _gradients(W, V, u, A, y)[0] + (A @ _image(W, V, u) - y).norm() * W,
-                _gradients(W, V, u, A, y)[1],
+            lambda residual, body, blur: (
+                (body * residual).sum() / (body * blur(body[None, None])[0, 0]).sum()
             ),
-            RANK_ONE,
+            AGREES,
         ),
-        (lambda W, V, u, A, y: _gradients(W, V, u, A, y)[::-1], KIND),
     ],
-    tolerance=1e-8,
 )
 def _(generator):
-    options = {"generator": generator, "dtype": torch.float64}
-    u = torch.randn(2, **options)
-    return {
-        "W": torch.randn(4, 2, **options),
-        "V": torch.randint(2, (3, 4), generator=generator).double() * 2 - 1,
-        "u": u / u.norm(),
-        "A": torch.randn(3, 3, **options),
-        "y": torch.randn(3, **options),
-    }
+    def blur(image):
+        return 0.5 * image + 0.25 * (image.roll(1, -1) + image.roll(-1, -1))
+
+    body = torch.zeros(4, 4)
+    body[1:3, 1] = 1
+    seen = blur(body[None, None])[0, 0]
+    residual = -2.0 * seen + 0.5 * torch.randn(4, 4, generator=generator)
+    return {"residual": residual, "body": body, "blur": blur}

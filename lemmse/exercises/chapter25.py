@@ -1,219 +1,203 @@
-"""Exercises of chapter 25: the recovery theorem, its constants measured."""
-
-import math
+"""Exercises of chapter 25: the deep inverse prior and gradient descent."""
 
 import torch
 
-from lemmse.exercises.registry import AGREES, Property, close, exercise
-
-TOLERANCE = 1e-9
+from lemmse.exercises.registry import AGREES, KIND, Property, close, exercise
 
 
-def _radii(A, J0, lipschitz, r0, nu):
-    """By eigenvalues of the small matrices A A^T and J J^T, and a projection by least squares."""
-    squares, vectors = torch.linalg.eigh(A @ A.T)
-    seen = squares > TOLERANCE * squares.max()
-    sigma_A = squares[seen].min().sqrt()
-    length = (vectors[:, seen].T @ r0).norm()
-    gram = torch.linalg.eigvalsh(J0 @ J0.T)
-    sigma_0 = gram[0].sqrt() if gram[0] > TOLERANCE * gram[-1] else torch.tensor(0.0).double()
-    return sigma_0 / (2 * lipschitz), 2 * nu * length / (sigma_A * sigma_0)
+def _landweber(A, y, x0, step, t):
+    """Makes the steps one by one."""
+    x = x0
+    for _ in range(t):
+        x = x - step * A.T @ (A @ x - y)
+    return x
 
 
-def _variant(A, J0, lipschitz, r0, nu, all_values=False, project=True, rank=True, half=2):
-    """The right answer, or one with a mistake."""
-    u, s, _ = torch.linalg.svd(A, full_matrices=False)
-    seen = s > TOLERANCE * s.max()
-    sigma_A = s.min().clamp_min(1e-15) if all_values else s[seen].min()
-    length = (u[:, seen].T @ r0).norm() if project else r0.norm()
-    sigma_0 = torch.linalg.svdvals(J0)[-1]
-    if rank and J0.shape[1] < J0.shape[0]:
-        sigma_0 = 0 * sigma_0
-    return sigma_0 / (half * lipschitz), 2 * nu * length / (sigma_A * sigma_0)
+def _by_gains(A, y, x0, gain, start):
+    """start + V diag(gain(s)) U^T (y - A x0)."""
+    u, s, vt = torch.linalg.svd(A, full_matrices=False)
+    return start + vt.T @ (gain(s) * (u.T @ (y - A @ x0)))
 
 
-def _with(case, **changed):
-    return [float(value) for value in case.call(**changed)]
+def _safe(A, y, x0, step, t, start, residual_start):
+    """The closed form with any two starts; singular values of zero have gain zero."""
+
+    def gain(s):
+        seen = s > 1e-10
+        inverse = torch.where(seen, 1 / s.masked_fill(~seen, 1), 0.0)
+        return (1 - (1 - step * s**2) ** t) * inverse
+
+    return _by_gains(A, y, residual_start, gain, start)
 
 
-def _same(pair, other):
-    return all(a == b or math.isclose(a, b, rel_tol=1e-7) for a, b in zip(pair, other, strict=True))
+START = "returns x0 for t = 0"
+ONE_STEP = "makes one step of gradient descent for t = 1"
+KERNEL = "leaves the part of x0 in the kernel of A as it is"
 
 
-def _outside(case):
-    """A vector orthogonal to the range of A."""
-    A = case["A"]
-    e = torch.ones(len(A), dtype=A.dtype)
-    return e - A @ (torch.linalg.pinv(A, rtol=1e-10) @ e)
-
-
-FEW = "returns R = 0 if there are fewer parameters than pixels"
-RANGE = "gives the same radii when r0 changes by a vector orthogonal to the range of A"
-SCALE = "gives half the R for twice the Lipschitz constant, and the same R'"
-FIRST = "returns sigma_0 / (2 Lambda) as the first value"
+def _kernel_part(A, x):
+    return x - torch.linalg.pinv(A, rtol=1e-10) @ (A @ x)
 
 
 @exercise(
     "25.1",
-    "the two radii of the theorem",
-    reference=_radii,
-    hint="R' = 2 nu |r_0| / (sigma_A sigma_0) with the smallest singular value of A that is not "
-    "zero up to rounding",
+    "Landweber's iteration in closed form",
+    reference=_landweber,
+    hint="x_t = x_0 + sum over s_i > 0 of (1 - (1 - step s_i^2)^t) / s_i <u_i, y - A x_0> v_i",
     properties=[
         Property(
-            SCALE,
-            lambda case: _same(
-                _with(case, lipschitz=2 * case["lipschitz"]),
-                [float(case.result[0]) / 2, float(case.result[1])],
-            ),
-            "R = sigma_0 / (2 Lambda); R' does not contain Lambda",
+            START,
+            lambda case: close(case.call(t=0), case["x0"], 1e-8),
+            "for t = 0 all gains are zero, and x_0 is left",
         ),
         Property(
-            FEW,
-            lambda case: float(case.call(J0=case["J0"][:, :2])[0]) == 0,
-            "sigma_0 is the n-th singular value, and a matrix with two columns has only two",
-        ),
-        Property(
-            FIRST,
+            KERNEL,
             lambda case: close(
-                case.result[0],
-                torch.linalg.svdvals(case["J0"])[len(case["J0"]) - 1] / (2 * case["lipschitz"]),
+                _kernel_part(case["A"], case.result), _kernel_part(case["A"], case["x0"]), 1e-8
+            ),
+            "every step is in the image of A^T: add to x_0, do not replace it",
+        ),
+        Property(
+            ONE_STEP,
+            lambda case: close(
+                case.call(t=1),
+                case["x0"] - case["step"] * case["A"].T @ (case["A"] @ case["x0"] - case["y"]),
                 1e-8,
             ),
-            "sigma_0 is the n-th singular value of J0, n the number of its rows; mind the 2",
-        ),
-        Property(
-            RANGE,
-            lambda case: _same(
-                _with(case, r0=case["r0"] + 3 * _outside(case)),
-                [float(value) for value in case.result],
-            ),
-            "A^T does not see that part of the residual: project r0 on the range of A first",
+            "for t = 1 the gain is step * s_i, and it meets the residual y - A x_0 of the start",
         ),
     ],
     wrong=[
-        (lambda *inputs: _variant(*inputs, rank=False), FEW),
-        (lambda *inputs: _variant(*inputs, project=False), RANGE),
-        (lambda *inputs: _variant(*inputs, all_values=True), AGREES),
-        (lambda *inputs: _variant(*inputs, half=1), FIRST),
-        (lambda *inputs: _variant(*inputs)[::-1], SCALE),
+        (lambda A, y, x0, step, t: torch.linalg.pinv(A, rtol=1e-10) @ y, START),
         (
-            lambda A, J0, lipschitz, r0, nu: (
-                _radii(A, J0, lipschitz, r0, nu)[0],
-                _radii(A, J0, lipschitz, r0, 1.0)[1],
-            ),
-            AGREES,
+            lambda A, y, x0, step, t: _safe(A, y, x0, step, t, torch.zeros_like(x0), 0 * x0),
+            START,
         ),
+        (lambda A, y, x0, step, t: _safe(A, y, x0, step, t, x0, 0 * x0), ONE_STEP),
+        (
+            lambda A, y, x0, step, t: _by_gains(
+                A,
+                y,
+                x0,
+                lambda s: (1 - (1 - step * s**2) ** t) / s.clamp_min(0).round(decimals=8),
+                x0,
+            ),
+            KIND,
+        ),
+        (
+            lambda A, y, x0, step, t: _by_gains(
+                A, y, x0, lambda s: (1 - (1 - step * s**2) ** t) * s, x0
+            ),
+            ONE_STEP,
+        ),
+        (lambda A, y, x0, step, t: _landweber(A, y, x0, step, min(t, 1)), AGREES),
     ],
     tolerance=1e-7,
 )
 def _(generator):
     options = {"generator": generator, "dtype": torch.float64}
-    m = 2 + int(torch.randint(4, (1,), generator=generator))  # 2 to 5 measurements
-    u = torch.linalg.qr(torch.randn(m, m, **options))[0]
-    v = torch.linalg.qr(torch.randn(3, 3, **options))[0]
-    rank = min(m - 1, 2)  # never onto, never injective
-    values = 0.3 + torch.rand(rank, **options)
-    A = (u[:, :rank] * values) @ v[:, :rank].T
-    return {
-        "A": A,
-        "J0": torch.randn(3, 5, **options),
-        "lipschitz": 0.2,
-        "r0": torch.randn(m, **options),
-        "nu": 1.5,
-    }
+    u = torch.linalg.qr(torch.randn(3, 3, **options))[0]
+    v = torch.linalg.qr(torch.randn(4, 4, **options))[0]
+    A = u @ torch.diag(torch.tensor([1.0, 0.5, 0.0]).double()) @ v[:, :3].T
+    y, x0 = torch.randn(3, **options), torch.randn(4, **options)
+    return {"A": A, "y": y, "x0": x0, "step": 0.8, "t": 7}
 
 
-def _sharp_radius(sigma_A, sigma_0, lipschitz, residual, nu):
-    """The first length at which the path has used up the residual, by bisection."""
-
-    def paid(length):
-        return sigma_A / nu * (sigma_0 * length - lipschitz * length**2 / 2)
-
-    low, high = 0.0, sigma_0 / lipschitz
-    if paid(high) <= residual:
-        return float("inf")
-    for _ in range(200):
-        middle = (low + high) / 2
-        low, high = (middle, high) if paid(middle) < residual else (low, middle)
-    return (low + high) / 2
+def _image(W, V, u):
+    return V @ torch.tanh(W @ u) / len(W) ** 0.5
 
 
-def _root(sigma_A, sigma_0, lipschitz, residual, nu, sign=-1, factor=2):
-    under_root = sigma_0**2 - factor * nu * lipschitz * residual / sigma_A
-    if under_root <= 0:
-        return float("inf")
-    return (sigma_0 + sign * under_root**0.5) / lipschitz
+def _gradients(W, V, u, A, y):
+    """By automatic differentiation."""
+    W, V = (matrix.detach().clone().requires_grad_() for matrix in (W, V))
+    with torch.enable_grad():
+        loss = (A @ _image(W, V, u) - y).square().sum() / 2
+    return torch.autograd.grad(loss, (W, V))
 
 
-LARGE = "returns infinity if the residual is too large"
-SMALL = "is close to nu |r_0| / (sigma_A sigma_0) if the residual is tiny"
-WITHIN = "returns a radius between half of R' and R' when R' < R"
+def _by_hand(W, V, u, A, y, slope=True, adjoint=True, scale=0.5):
+    k = len(W)
+    hidden = torch.tanh(W @ u)
+    residual = A @ _image(W, V, u) - y
+    pull = A.T @ residual if adjoint else residual
+    slopes = 1 - hidden**2 if slope else torch.ones_like(hidden)
+    return torch.outer(slopes * (V.T @ pull), u) / k**scale, torch.outer(pull, hidden) / k**scale
 
 
-def _within(case):
-    """Makes the residual such that R' = 0.9 R."""
-    residual = 0.225 * case["sigma_A"] * case["sigma_0"] ** 2 / (case["nu"] * case["lipschitz"])
-    R_prime = 2 * case["nu"] * residual / (case["sigma_A"] * case["sigma_0"])
-    return R_prime / 2 <= float(case.call(residual=residual)) <= R_prime
+def _slope(case, gradients):
+    """The derivative of the loss in a fixed direction, by a central difference."""
+    total = 0.0
+    for name, gradient in zip(("W", "V"), gradients, strict=True):
+        direction = torch.sin(torch.arange(case[name].numel()).double()).reshape(case[name].shape)
+        losses = []
+        for sign in (1, -1):
+            moved = {name: case[name] + sign * 1e-5 * direction}
+            inputs = case.inputs | moved
+            x = _image(inputs["W"], inputs["V"], inputs["u"])
+            losses.append((inputs["A"] @ x - inputs["y"]).square().sum() / 2)
+        total += abs((losses[0] - losses[1]) / 2e-5 - (gradient * direction).sum())
+    return total
 
 
-def _tiny(case):
-    expected = case["nu"] * 1e-6 / (case["sigma_A"] * case["sigma_0"])
-    return math.isclose(float(case.call(residual=1e-6)), expected, rel_tol=1e-3)
+VANISHES = "returns zeros where A x = y"
+RANK_ONE = "returns a gradient with respect to W whose rows are multiples of u"
+SLOPES = "agrees with difference quotients of the loss"
 
 
 @exercise(
     "25.2",
-    "the sharper radius",
-    reference=_sharp_radius,
-    hint="the smaller root of sigma_A / nu (sigma_0 l - Lambda l^2 / 2) = |r_0|",
+    "gradients of a two-layer network",
+    reference=_gradients,
+    hint="with p = A^T (A x - y): (tanh'(W u) * V^T p) u^T / sqrt(k), and p tanh(W u)^T / sqrt(k)",
     properties=[
         Property(
-            LARGE,
-            lambda case: float(case.call(residual=1e3)) == float("inf"),
-            "if |r_0| exceeds the maximum of the left-hand side, at l = sigma_0 / Lambda, the "
-            "path is not bounded by this argument: return float('inf')",
+            VANISHES,
+            lambda case: all(
+                close(gradient, torch.zeros_like(gradient), 1e-9)
+                for gradient in case.call(
+                    y=case["A"] @ _image(case["W"], case["V"], case["u"]),
+                )
+            ),
+            "both gradients contain the residual A x - y as a factor",
         ),
         Property(
-            SMALL,
-            _tiny,
-            "for short paths sigma(l) is sigma_0: take the smaller root, and nothing is halved",
+            RANK_ONE,
+            lambda case: close(
+                case.result[0], torch.outer(case.result[0] @ case["u"], case["u"]), 1e-9
+            ),
+            "W enters through W u only, so the gradient is an outer product with u",
         ),
         Property(
-            WITHIN,
-            _within,
-            "it must not exceed R' = 2 nu |r_0| / (sigma_A sigma_0); the integral of Lambda l is "
-            "Lambda l^2 / 2",
+            SLOPES,
+            lambda case: bool(_slope(case, case.result) < 1e-6),
+            "the pull at the image is A^T (A x - y); the slope of tanh is 1 - tanh^2; and the "
+            "factor 1 / sqrt(k) belongs to both gradients",
         ),
     ],
     wrong=[
-        (lambda *inputs: _root(*inputs, sign=1), SMALL),
-        (lambda *inputs: _root(*inputs, factor=4), SMALL),
+        (lambda W, V, u, A, y: _by_hand(W, V, u, A, y, slope=False), SLOPES),
+        (lambda W, V, u, A, y: _by_hand(W, V, u, A, y, adjoint=False), SLOPES),
+        (lambda W, V, u, A, y: _by_hand(W, V, u, A, y, scale=0.0), SLOPES),
+        (lambda W, V, u, A, y: _by_hand(W, V, u, A, 0 * y), VANISHES),
+        (lambda W, V, u, A, y: tuple(2 * g for g in _gradients(W, V, u, A, y)), SLOPES),
         (
-            lambda sigma_A, sigma_0, lipschitz, residual, nu: (
-                2 * nu * residual / (sigma_A * sigma_0)
+            lambda W, V, u, A, y: (
+                _gradients(W, V, u, A, y)[0] + (A @ _image(W, V, u) - y).norm() * W,
+                _gradients(W, V, u, A, y)[1],
             ),
-            LARGE,
+            RANK_ONE,
         ),
-        (
-            lambda sigma_A, sigma_0, lipschitz, residual, nu: (
-                float("inf") if residual > 10 else nu * residual / (sigma_A * sigma_0)
-            ),
-            AGREES,
-        ),
-        (lambda *inputs: _root(*inputs) * (0.4 if inputs[3] > 1e-5 else 1), WITHIN),
+        (lambda W, V, u, A, y: _gradients(W, V, u, A, y)[::-1], KIND),
     ],
-    tolerance=1e-6,
+    tolerance=1e-8,
 )
 def _(generator):
-    sigma_A, sigma_0, share = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
-    sigma_A, sigma_0, lipschitz, nu = 0.3 + sigma_A, 0.4 + sigma_0, 0.05, 1.6
-    most = sigma_A * sigma_0**2 / (2 * nu * lipschitz)
+    options = {"generator": generator, "dtype": torch.float64}
+    u = torch.randn(2, **options)
     return {
-        "sigma_A": sigma_A,
-        "sigma_0": sigma_0,
-        "lipschitz": lipschitz,
-        "residual": (0.15 + 0.3 * share) * most,
-        "nu": nu,
+        "W": torch.randn(4, 2, **options),
+        "V": torch.randint(2, (3, 4), generator=generator).double() * 2 - 1,
+        "u": u / u.norm(),
+        "A": torch.randn(3, 3, **options),
+        "y": torch.randn(3, **options),
     }

@@ -1,204 +1,161 @@
-"""Exercises of chapter 27: when to stop."""
-
-import math
+"""Exercises of chapter 27: how wide, which step."""
 
 import torch
 
-from lemmse.exercises.registry import AGREES, Property, close, exercise
+from lemmse.exercises.registry import AGREES, KIND, Property, close, exercise
 
 
-def _expected_error(A, x0, truth, sigma, speed, t):
-    """Follows the error step by step: what comes from the start, and what from the noise."""
-    start, noise = x0 - truth, torch.zeros_like(A.T)
-    for _ in range(t):
-        start = start - speed * A.T @ (A @ start)
-        noise = noise - speed * A.T @ (A @ noise) + speed * A.T
-    return (start.square().sum() + sigma**2 * noise.square().sum()).item()
+def _interval(successes, total, z):
+    """The two roots of the quadratic, by the formula with the geometric mean of the counts."""
+    failures = total - successes
+    root = (z**2 / 4 + successes * failures / total) ** 0.5
+    return (
+        (successes + z**2 / 2 - z * root) / (total + z**2),
+        (successes + z**2 / 2 + z * root) / (total + z**2),
+    )
 
 
-def _by_formula(A, x0, truth, sigma, speed, t, kernel=True, power=2):
-    _, s, vt = torch.linalg.svd(A, full_matrices=False)
-    seen = s > 1e-10 * s.max()
-    s, vt = s[seen], vt[seen]
-    w = (1 - speed * s**2) ** t
-    d = x0 - truth
-    along = vt @ d
-    rest = d.square().sum() - along.square().sum() if kernel else 0.0
-    return ((w * along).square().sum() + rest + sigma**2 * ((1 - w) / s).pow(power).sum()).item()
+def _wald(successes, total, z):
+    share = successes / total
+    half = z * (share * (1 - share) / total) ** 0.5
+    return share - half, share + half
 
 
-def _other(case, **changes):
-    return torch.as_tensor(case.call(**changes), dtype=torch.float64)
+def _clipped_wald(successes, total, z):
+    low, high = _wald(successes, total, z)
+    return max(low, 0.0), min(high, 1.0)
 
 
-AT_START = "returns the squared distance of x0 from the truth for t = 0"
-NOISELESS = "does not change with t if x0 is the truth and there is no noise"
-KERNEL = "keeps what A does not see of x0 - truth, however long one waits"
+LENGTH = "returns an interval of positive length when all runs succeed"
+INSIDE = "stays between 0 and 1"
+MIRROR = "treats successes and failures alike"
+ENDS = "returns ends that are z standard deviations away from the observed share"
 
 
-def _kernel_stays(case):
-    """After very many steps without noise only the part in the kernel is left.
+def _deviations(case):
+    share = case["successes"] / case["total"]
+    deviations = [
+        abs(share - p) / (p * (1 - p) / case["total"]) ** 0.5 for p in map(float, case.result)
+    ]
+    return close(torch.tensor(deviations), torch.tensor([case["z"]] * 2))
 
-    Many for these inputs: what A sees falls below exp(-100) of what it was.
-    """
-    A, d = case["A"], case["x0"] - case["truth"]
-    left = d - torch.linalg.pinv(A, rtol=1e-10) @ (A @ d)
-    return close(_other(case, sigma=0.0, t=1_000), left.square().sum(), 1e-6)
+
+def _mirrored(case):
+    low, high = case.call(successes=case["total"] - case["successes"])
+    return close(torch.tensor([1 - float(high), 1 - float(low)]), torch.tensor(case.result))
+
+
+def _all(case):
+    low, high = case.call(successes=case["total"])
+    return float(high) - float(low) > 1e-6
+
+
+def _inside(case):
+    ends = [*case.call(successes=0), *case.call(successes=case["total"])]
+    return all(-1e-9 <= float(end) <= 1 + 1e-9 for end in ends)
 
 
 @exercise(
     "27.1",
-    "the expected error along the descent",
-    reference=_expected_error,
-    hint="sum of w_i^2 <v_i, d>^2 + sigma^2 (1 - w_i)^2 / s_i^2 with w_i = (1 - speed s_i^2)^t, "
-    "plus what of d = x0 - truth lies in the kernel of A",
+    "Wilson's interval",
+    reference=_interval,
+    hint="square the inequality and bring it into the form a p^2 - b p + c <= 0",
     properties=[
         Property(
-            AT_START,
-            lambda case: close(
-                _other(case, t=0), (case["x0"] - case["truth"]).square().sum(), 1e-8
-            ),
-            "for t = 0 all w_i are 1: no noise yet, and all of x0 - truth, with the part "
-            "that A does not see",
+            LENGTH,
+            _all,
+            "the standard deviation in the inequality is that of p, not of the observed share",
         ),
-        Property(
-            NOISELESS,
-            lambda case: close(
-                _other(case, x0=case["truth"], sigma=0.0), torch.tensor(0.0).double(), 1e-10
-            ),
-            "without noise, and started at the truth, the residual is zero and nothing moves",
-        ),
-        Property(
-            KERNEL,
-            _kernel_stays,
-            "A has more columns than rows: the part of x0 - truth orthogonal to all v_i stays",
-        ),
+        Property(INSIDE, _inside, "both roots of the quadratic lie between 0 and 1"),
+        Property(MIRROR, _mirrored, "with p for 1 - p the inequality is the same"),
+        Property(ENDS, _deviations, "insert the ends into the inequality: it becomes an equality"),
     ],
     wrong=[
-        (lambda A, x0, truth, sigma, speed, t: 0.0, AT_START),
-        (
-            lambda A, x0, truth, sigma, speed, t: (
-                _expected_error(A, x0, truth, sigma, speed, t) + 0.01 * t
-            ),
-            NOISELESS,
-        ),
-        (lambda *a: _by_formula(*a, kernel=False), AT_START),
-        (
-            lambda A, x0, truth, sigma, speed, t: (
-                _expected_error(A, x0, truth, sigma, speed, t) * (1 if t < 1000 else 0)
-            ),
-            KERNEL,
-        ),
-        (lambda *a: _by_formula(*a, power=1), AGREES),
-        (
-            lambda A, x0, truth, sigma, speed, t: _by_formula(A, x0, truth, sigma**0.5, speed, t),
-            AGREES,
-        ),
-        (
-            lambda A, x0, truth, sigma, speed, t: _by_formula(A, x0, truth, sigma, speed / 2, t),
-            AGREES,
-        ),
+        (_wald, LENGTH),
+        (_clipped_wald, LENGTH),
+        (lambda successes, total, z: _wald(successes + 2, total + 4, z), INSIDE),
+        (lambda successes, total, z: _interval(successes, total, z)[::-1], LENGTH),
+        (lambda successes, total, z: _interval(successes, total, z**2), ENDS),
+        (lambda successes, total, z: _interval(successes, total, z)[0], KIND),
     ],
-    tolerance=1e-8,
+    tolerance=1e-6,
 )
 def _(generator):
-    def normal(*shape):
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    # Singular values from 0.5 to 1: a smaller one would keep the descent, and the check, for long.
-    u, _, vt = torch.linalg.svd(normal(3, 5), full_matrices=False)
-    s = 0.5 + 0.5 * torch.rand(3, generator=generator, dtype=torch.float64)
+    total = int(torch.randint(20, 80, (), generator=generator))
     return {
-        "A": u * (s / s.max()) @ vt,
-        "x0": normal(5),
-        "truth": normal(5),
-        "sigma": 0.3,
-        "speed": 0.4,
-        "t": 6,
+        "successes": int(torch.randint(2, total - 1, (), generator=generator)),
+        "total": total,
+        "z": round(1 + 2 * torch.rand((), generator=generator).item(), 3),
     }
 
 
-def _stopping_time(residual, noise, sigma_A, sigma_0, norm_A, norm_J, lipschitz):
-    if residual <= noise:
-        return 0
-    if noise == 0:
-        return math.inf
-    bound = norm_J + sigma_0 / 2
-    largest = norm_A**2 * bound**2 + norm_A * lipschitz * residual
-    rate = 1 - (sigma_A * sigma_0 / 2) ** 2 / largest
-    return math.ceil(2 * math.log(residual / noise) / -math.log(rate))
+def _asked(A, V, a, y, power=2, nu=2.0, extreme=0, columns=0):
+    """By eigenvalues: 16 nu^2 D^2 n |r_0|^2 / (sigma_A^2 sigma_0^4)."""
+    A, V, a, y = (t.double() for t in (A, V, a, y))
+    k = V.shape[1]
+    slopes = 1 / torch.cosh(a) ** 2
+    least = torch.linalg.eigvalsh((V * slopes**2) @ V.T / k)[extreme]
+    sigma_A = torch.linalg.eigvalsh(A @ A.T)[extreme]
+    r0 = A @ (V @ torch.tanh(a)) / k**0.5 - y
+    return 16 * nu**2 * 16 / 27 * V.shape[columns] * (r0 @ r0) / (sigma_A * least**power)
 
 
-def _time(residual, noise, sigma_A, sigma_0, norm_A, norm_J, lipschitz, bound=0.5, mu=4.0, two=2):
-    """The formula with parts that can be made wrong, and without its special cases."""
-    largest = norm_A**2 * (norm_J + bound * sigma_0) ** 2 + norm_A * lipschitz * residual
-    rate = 1 - (sigma_A * sigma_0) ** 2 / mu / largest
-    return math.ceil(two * math.log(residual / noise) / -math.log(rate))
+SCALE = "does not depend on the units of the measurement"
+ORDER = "does not depend on the order of the neurons"
+COPIES = (
+    "returns the same when every neuron is there four times and the measurement is twice as large"
+)
 
 
-def _guarded(function):
-    def guarded(residual, noise, *rest):
-        if residual <= noise:
-            return 0
-        return math.inf if noise == 0 else function(residual, noise, *rest)
-
-    return guarded
-
-
-AT_ONCE = "returns 0 if the noise is as large as the first residual, or larger"
-NEVER = "returns infinity if there is no noise"
-WHOLE = "returns a whole number of steps"
-
-
-def _never(case):
-    result = case.call(noise=0.0)
-    return bool(torch.isinf(torch.as_tensor(result, dtype=torch.float64)))
+def _four(case):
+    V, a = case["V"].repeat(1, 4), case["a"].repeat(4)
+    return close(case.call(V=V, a=a, y=2 * case["y"]), 4 * case.result, 1e-4)
 
 
 @exercise(
     "27.2",
-    "the theorem's stopping time at the largest step",
-    reference=_stopping_time,
-    hint="L = |A|^2 (|J_0| + sigma_0 / 2)^2 + |A| Lambda |r_0|, mu = (sigma_A sigma_0 / 2)^2, "
-    "q = 1 - mu / L, T = ceil(2 log(|r_0| / |eps|) / log(1 / q))",
+    "the width that the theorem asks for",
+    reference=_asked,
+    hint="64 (16 / 27) n |r_0|^2 / (sigma_A^2 sigma_0^4) with r_0 = A V tanh(a) / sqrt(k) - y and "
+    "sigma_0 the least singular value of V diag(1 - tanh(a)^2) / sqrt(k)",
     properties=[
         Property(
-            AT_ONCE,
-            lambda case: (
-                float(case.call(noise=case["residual"])) == 0
-                and float(case.call(noise=2 * case["residual"])) == 0
-            ),
-            "then the guarantee holds already at the start, and the logarithm is not positive",
+            SCALE,
+            lambda case: close(case.call(A=3 * case["A"], y=3 * case["y"]), case.result, 1e-4),
+            "if A and y are multiplied by 3, so are sigma_A and r_0, and the ratio stays",
         ),
-        Property(NEVER, _never, "catch it before dividing: log(|r_0| / 0)"),
         Property(
-            WHOLE,
-            lambda case: float(case.result) == round(float(case.result)),
-            "round up: math.ceil",
+            ORDER,
+            lambda case: close(
+                case.call(V=case["V"].flip(1), a=case["a"].flip(0)), case.result, 1e-4
+            ),
+            "V and a are sorted alike: each column of V belongs to one neuron",
+        ),
+        Property(
+            COPIES,
+            _four,
+            "four copies of the neurons double the image and leave J J^T as it is: check the "
+            "factor 1 / sqrt(k)",
         ),
     ],
     wrong=[
-        (lambda *a: 7, AT_ONCE),
-        (
-            lambda residual, noise, *rest: (
-                0 if residual <= noise else _time(residual, max(noise, 1e-300), *rest)
-            ),
-            NEVER,
-        ),
-        (_guarded(lambda *a: _time(*a) + 0.5), WHOLE),
-        (_guarded(lambda *a: _time(*a, bound=0.0)), AGREES),
-        (_guarded(lambda *a: _time(*a, mu=1.0)), AGREES),
-        (_guarded(lambda *a: _time(*a, two=1)), AGREES),
+        (lambda A, V, a, y: _asked(A, V, a, y, power=1), AGREES),
+        (lambda A, V, a, y: _asked(A, V, a, y, nu=1.0), AGREES),
+        (lambda A, V, a, y: _asked(A, V, a, y, extreme=-1), AGREES),
+        (lambda A, V, a, y: _asked(A, V, a, y, columns=1), COPIES),
+        (lambda A, V, a, y: _asked(A, V, a, y) ** 0.5, COPIES),
+        (lambda A, V, a, y: _asked(A, V * V.shape[1] ** 0.5, a, y), COPIES),
+        (lambda A, V, a, y: _asked(A / A.norm(), V, a, y), SCALE),
     ],
+    tolerance=1e-4,
 )
 def _(generator):
-    u = torch.rand(3, generator=generator, dtype=torch.float64)
+    def draw(*shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
     return {
-        "residual": 3.0 + u[0].item(),
-        "noise": 0.2 + 0.3 * u[1].item(),
-        "sigma_A": 0.5 + 0.2 * u[2].item(),
-        "sigma_0": 0.66,
-        "norm_A": 1.0,
-        "norm_J": 0.7,
-        "lipschitz": 0.02,
+        "A": draw(2, 3) + torch.eye(2, 3).double(),
+        "V": draw(3, 30).sign(),
+        "a": draw(30),
+        "y": draw(2),
     }

@@ -1,211 +1,137 @@
-"""Exercises of chapter 29: sampling images."""
-
-import math
+"""Exercises of chapter 29: symmetry beyond translation."""
 
 import torch
 
 from lemmse.exercises.registry import AGREES, Property, close, exercise
 
 
-def _step(x, estimate, sigma, following, eta, e):
-    ratio = following / sigma
-    fresh = eta * following * math.sqrt(1 - ratio**2)
-    return estimate + ratio * math.sqrt(1 - eta**2 * (1 - ratio**2)) * (x - estimate) + fresh * e
+def _gaussian(v, key, sigma):
+    return torch.exp(-((v - key) ** 2).sum() / (2 * sigma**2))
 
 
-def _fresh(sigma, following, eta):
-    return eta * following * (1 - following**2 / sigma**2) ** 0.5
+def _copies(v, turns=4, flips=True):
+    """The turned copies of a patch, and those of its mirror image."""
+    mirrors = [v, v.flip(1)] if flips else [v]
+    return [m.rot90(turn) for m in mirrors for turn in range(turns)]
 
 
-def _total_noise(case):
-    """The noise level after the step, if x - estimate is noise of level sigma."""
-    zero = torch.zeros_like(case["x"])
-    base = case.call(x=zero, estimate=zero, e=zero)
-    kept = case.call(x=zero + case["sigma"], estimate=zero, e=zero) - base
-    fresh = case.call(x=zero, estimate=zero, e=zero + 1) - base
-    return (kept.square() + fresh.square()).sqrt()
+def _symmetric(v, keys, values, sigma, copies=_copies):
+    above, below = torch.zeros(()), torch.zeros(())
+    for key, value in zip(keys, values, strict=True):
+        for copy in copies(key):
+            weight = _gaussian(v, copy, sigma)
+            above, below = above + weight * value, below + weight
+    return above / below
 
 
-_LAST = "returns the estimate when the next level is 0"
-_FIXED = "leaves an image alone that equals its estimate, when no noise is added"
-_QUIET = "ignores e when eta is 0"
-_LEVEL = "leaves noise of the next level, old and fresh noise together"
+def _plain(v, keys, values, sigma):
+    return _symmetric(v, keys, values, sigma, copies=lambda key: [key])
+
+
+def _mean_of_answers(v, keys, values, sigma):
+    return torch.stack([_plain(copy, keys, values, sigma) for copy in _copies(v)]).mean()
+
+
+def _best_copies_only(v, keys, values, sigma):
+    """Turns every key to where it fits best, as if one of its copies were the right one."""
+    best = [max(_copies(key), key=lambda copy: float(_gaussian(v, copy, sigma))) for key in keys]
+    return _plain(v, best, values, sigma)
+
+
+_TURNS = "gives a patch and its quarter turn the same answer"
+_FLIPS = "gives a patch and its mirror image the same answer"
 
 
 @exercise(
     "29.1",
-    "a sampling step with fresh noise",
-    reference=_step,
-    hint="b = eta sigma' sqrt(1 - sigma'^2 / sigma^2), then a from a^2 sigma^2 + b^2 = sigma'^2",
+    "LE-MMSE under flips and quarter turns, at one patch",
+    reference=_symmetric,
+    hint="one sum over training patches and copies above the bar, and one below: the copies share "
+    "one normalisation",
     properties=[
         Property(
-            _LAST,
-            lambda case: close(case.call(following=0.0), case["estimate"]),
-            "nothing of x - estimate is kept and no noise is added: both are multiplied by "
-            "something that vanishes with the next level",
+            _TURNS,
+            lambda case: close(case.call(v=case["v"].rot90()), case.result),
+            "let every training patch vote once for each of its copies, the quarter turns included",
         ),
         Property(
-            _FIXED,
-            lambda case: close(
-                case.call(x=case["estimate"], eta=0.0, e=0 * case["e"]), case["estimate"]
-            ),
-            "only the difference x - estimate shrinks; the estimate is kept as it is",
-        ),
-        Property(
-            _QUIET,
-            lambda case: close(
-                case.call(eta=0.0, e=case["e"] + 1), case.call(eta=0.0, e=case["e"])
-            ),
-            "the factor of e is proportional to eta",
-        ),
-        Property(
-            _LEVEL,
-            lambda case: close(
-                _total_noise(case), torch.full_like(case["x"], case["following"]), tolerance=1e-4
-            ),
-            "independent noises add by their squares: a^2 sigma^2 + b^2 = sigma'^2",
+            _FLIPS,
+            lambda case: close(case.call(v=case["v"].flip(1)), case.result),
+            "there are eight copies: four turns of the patch and four of its mirror image",
         ),
     ],
     wrong=[
-        (
-            lambda x, estimate, sigma, following, eta, e: (
-                estimate + 0.5 * (x - estimate) + _fresh(sigma, following, eta) * e
-            ),
-            _LAST,
-        ),
-        (
-            lambda x, estimate, sigma, following, eta, e: (
-                estimate + following / sigma * x + _fresh(sigma, following, eta) * e
-            ),
-            _FIXED,
-        ),
-        (
-            lambda x, estimate, sigma, following, eta, e: (
-                estimate + following / sigma * (x - estimate) + _fresh(sigma, following, 1.0) * e
-            ),
-            _QUIET,
-        ),
-        (
-            lambda x, estimate, sigma, following, eta, e: (
-                estimate + following / sigma * (x - estimate) + _fresh(sigma, following, eta) * e
-            ),
-            _LEVEL,
-        ),
-        (
-            lambda x, estimate, sigma, following, eta, e: (
-                estimate
-                + following / sigma * (1 - eta**2) ** 0.5 * (x - estimate)
-                + following * eta * e
-            ),
-            AGREES,
-        ),
+        (_plain, _TURNS),
+        (lambda v, keys, values, sigma: _symmetric(v, keys, values, sigma, _four), _FLIPS),
+        (_mean_of_answers, AGREES),
+        (_best_copies_only, AGREES),
+        (lambda v, keys, values, sigma: _symmetric(v, keys, values, 1.4142 * sigma), AGREES),
     ],
 )
 def _(generator):
-    x, estimate, e = torch.randn(3, 2, 2, generator=generator)
-    level, part, eta = (0.2 + 0.6 * torch.rand(3, generator=generator)).tolist()
-    return {
-        "x": x,
-        "estimate": estimate,
-        "sigma": level,
-        "following": part * level,
-        "eta": eta,
-        "e": e,
-    }
+    keys = torch.rand(5, 3, 3, generator=generator)
+    noise = 0.3 * torch.randn(3, 3, generator=generator)
+    return {"v": keys[0].rot90() + noise, "keys": keys, "values": keys[:, 1, 1], "sigma": 0.3}
 
 
-def _nearest(v, images):
-    count, height, width = images.shape
-    reach = len(v) // 2
-    best = (math.inf, None)
-    for k in range(count):
-        for row in range(height):
-            for column in range(width):
-                rows = [(row + i) % height for i in range(-reach, reach + 1)]
-                columns = [(column + i) % width for i in range(-reach, reach + 1)]
-                difference = images[k][rows][:, columns] - v
-                best = min(best, (float(difference.square().mean().sqrt()), (k, row, column)))
-    return best
+def _four(v):
+    return _copies(v, flips=False)
 
 
-def _rolled(v, images, start=None, scale=lambda squares, size: (squares / size).sqrt()):
-    """The same by shifting the images, with the mistakes that readers make."""
-    size = len(v)
-    start = size // 2 if start is None else start
-    squares = torch.zeros_like(images)
-    for i in range(size):
-        for j in range(size):
-            squares += (images.roll((start - i, start - j), (1, 2)) - v[i, j]).square()
-    best = int(squares.argmin())
-    _, height, width = images.shape
-    place = best // (height * width), best // width % height, best % width
-    return float(scale(squares.flatten()[best], size**2)), place
+def _price(answers, densities):
+    price = 0.0
+    for f, p in zip(answers.double(), densities.double(), strict=True):
+        common = float((f * p).sum() / p.sum())
+        price += sum(float(pi) * (float(fi) - common) ** 2 for fi, pi in zip(f, p, strict=True))
+    return price / float(densities.double().sum())
 
 
-def _without_wrap(v, images):
-    reach = len(v) // 2
-    inner = images.unfold(1, len(v), 1).unfold(2, len(v), 1)
-    differences = (inner - v).square().mean((3, 4)).sqrt()
-    best = int(differences.argmin())
-    _, height, width = differences.shape
-    place = best // (height * width), best // width % height + reach, best % width + reach
-    return float(differences.flatten()[best]), place
+def _price_around(common):
+    def price(answers, densities):
+        middle = common(answers, densities)
+        return (densities * (answers - middle) ** 2).sum() / densities.sum()
+
+    return price
 
 
-def _cut(images, k, row, column, size):
-    reach = size // 2
-    moved = images[k].roll((reach - row, reach - column), (0, 1))
-    return moved[:size, :size].clone()
-
-
-_OWN = "finds a patch that was cut out of an image, and its centre"
-_WRAP = "finds a patch that crosses the border of an image"
-_DOUBLE = "returns twice the distance when all values are doubled"
-
-
-def _finds(case, k, row, column):
-    v = _cut(case["images"], k, row, column, len(case["v"]))
-    distance, place = case.call(v=v)
-    return close(distance, 0.0, tolerance=1e-3) and tuple(map(int, place)) == (k, row, column)
+_FREE = "returns 0 where the eight answers agree already"
+_SHIFT = "stays the same when a constant is added to all answers"
+_SQUARE = "returns four times as much for answers twice as large"
 
 
 @exercise(
     "29.2",
-    "the nearest training patch",
-    reference=_nearest,
-    hint="all patches of all images at all centres, circular; the root of the mean of the squared "
-    "differences, then the smallest",
+    "the price of the constraint on the training distribution",
+    reference=_price,
+    hint="in every row the common answer is the average with weights p, and so is the squared "
+    "distance to it; at the end divide by the sum of all densities",
     properties=[
         Property(
-            _OWN,
-            lambda case: _finds(case, 1, 2, 3),
-            "its distance is 0, and the place is (image, row, column) of the pixel in its middle",
-        ),
-        Property(
-            _WRAP,
-            lambda case: _finds(case, 0, 0, case["images"].shape[2] - 1),
-            "boundaries are circular: beyond the last column comes the first one",
-        ),
-        Property(
-            _DOUBLE,
+            _FREE,
             lambda case: close(
-                case.call(v=2 * case["v"], images=2 * case["images"])[0],
-                2 * case.result[0],
-                tolerance=1e-4,
+                case.call(answers=case["answers"][:, :1].expand(-1, 8).clone()), 0.0
             ),
-            "take the root of the mean squared difference",
+            "a function that has the symmetry already pays nothing",
+        ),
+        Property(
+            _SHIFT,
+            lambda case: close(case.call(answers=case["answers"] + 1), case.result),
+            "only differences between the answers and their common value count",
+        ),
+        Property(
+            _SQUARE,
+            lambda case: close(case.call(answers=2 * case["answers"]), 4 * case.result),
+            "the risk is a mean of squares: square the differences",
         ),
     ],
     wrong=[
-        (lambda v, images: _rolled(v, images, start=0), _OWN),
-        (lambda v, images: (_nearest(v, images)[0], _nearest(v, images)[1][::-1]), _OWN),
-        (_without_wrap, _WRAP),
-        (lambda v, images: _rolled(v, images, scale=lambda squares, size: squares / size), _DOUBLE),
-        (lambda v, images: _rolled(v, images, scale=lambda squares, size: squares.sqrt()), AGREES),
+        (lambda answers, densities: (densities * answers**2).sum() / densities.sum(), _FREE),
+        (lambda answers, densities: answers.var(1).sqrt().mean(), _SQUARE),
+        (_price_around(lambda f, p: f.mean(1, keepdim=True)), AGREES),
+        (_price_around(lambda f, p: (f * p).sum() / p.sum()), _FREE),
+        (lambda answers, densities: answers.var(1, correction=0).mean(), AGREES),
     ],
-    tolerance=1e-4,
 )
 def _(generator):
-    images = torch.rand(2, 4, 5, generator=generator)
-    v = _cut(images, 0, 1, 2, 3) + 0.1 * torch.randn(3, 3, generator=generator)
-    return {"v": v, "images": images}
+    answers = torch.rand(2, 8, generator=generator)
+    return {"answers": answers, "densities": torch.rand(2, 8, generator=generator) ** 3}

@@ -1,4 +1,4 @@
-"""Exercises of chapter 30: first experiments for open problems."""
+"""Exercises of chapter 30: sampling images."""
 
 import math
 
@@ -7,124 +7,205 @@ import torch
 from lemmse.exercises.registry import AGREES, Property, close, exercise
 
 
-def _evidence(v, keys, sigma):
-    """Mean log-density of the rows of v: a mixture of Gaussians of width sigma at the keys."""
-    distances = (v[:, None] - keys).square().sum(2)
-    log_sums = torch.logsumexp(-distances / (2 * sigma**2), 1)
-    size = v.shape[1]
-    return (
-        log_sums.mean() - math.log(len(keys)) - size / 2 * math.log(2 * math.pi * float(sigma) ** 2)
-    )
+def _step(x, estimate, sigma, following, eta, e):
+    ratio = following / sigma
+    fresh = eta * following * math.sqrt(1 - ratio**2)
+    return estimate + ratio * math.sqrt(1 - eta**2 * (1 - ratio**2)) * (x - estimate) + fresh * e
 
 
-def _noise_level(v, keys, sigmas):
-    return float(max(sigmas, key=lambda sigma: _evidence(v, keys, sigma)))
+def _fresh(sigma, following, eta):
+    return eta * following * (1 - following**2 / sigma**2) ** 0.5
 
 
-def _without_volume(v, keys, sigmas):
-    def score(sigma):
-        return _evidence(v, keys, sigma) + v.shape[1] * math.log(sigma)
-
-    return float(max(sigmas, key=score))
-
-
-def _one_dimension(v, keys, sigmas):
-    def score(sigma):
-        return _evidence(v, keys, sigma) + (v.shape[1] - 1) * math.log(sigma)
-
-    return float(max(sigmas, key=score))
+def _total_noise(case):
+    """The noise level after the step, if x - estimate is noise of level sigma."""
+    zero = torch.zeros_like(case["x"])
+    base = case.call(x=zero, estimate=zero, e=zero)
+    kept = case.call(x=zero + case["sigma"], estimate=zero, e=zero) - base
+    fresh = case.call(x=zero, estimate=zero, e=zero + 1) - base
+    return (kept.square() + fresh.square()).sqrt()
 
 
-_CANDIDATE = "returns one of the candidates"
-_CLEAN = "finds the smallest candidate when the patches are training patches without noise"
+_LAST = "returns the estimate when the next level is 0"
+_FIXED = "leaves an image alone that equals its estimate, when no noise is added"
+_QUIET = "ignores e when eta is 0"
+_LEVEL = "leaves noise of the next level, old and fresh noise together"
 
 
 @exercise(
     "30.1",
-    "the noise level with the largest evidence",
-    reference=_noise_level,
-    hint="log-density of d numbers: logsumexp(-|v - k|^2 / 2 sigma^2) - d log(sigma) + const",
+    "a sampling step with fresh noise",
+    reference=_step,
+    hint="b = eta sigma' sqrt(1 - sigma'^2 / sigma^2), then a from a^2 sigma^2 + b^2 = sigma'^2",
     properties=[
         Property(
-            _CANDIDATE,
-            lambda case: bool((case["sigmas"] - case.result).abs().min() < 1e-5),
-            "return the noise level, not its number in the list nor its evidence",
+            _LAST,
+            lambda case: close(case.call(following=0.0), case["estimate"]),
+            "nothing of x - estimate is kept and no noise is added: both are multiplied by "
+            "something that vanishes with the next level",
         ),
         Property(
-            _CLEAN,
-            lambda case: close(case.call(v=case["keys"]), float(case["sigmas"].min())),
-            "a Gaussian that is wider is also lower: its constant depends on sigma",
+            _FIXED,
+            lambda case: close(
+                case.call(x=case["estimate"], eta=0.0, e=0 * case["e"]), case["estimate"]
+            ),
+            "only the difference x - estimate shrinks; the estimate is kept as it is",
+        ),
+        Property(
+            _QUIET,
+            lambda case: close(
+                case.call(eta=0.0, e=case["e"] + 1), case.call(eta=0.0, e=case["e"])
+            ),
+            "the factor of e is proportional to eta",
+        ),
+        Property(
+            _LEVEL,
+            lambda case: close(
+                _total_noise(case), torch.full_like(case["x"], case["following"]), tolerance=1e-4
+            ),
+            "independent noises add by their squares: a^2 sigma^2 + b^2 = sigma'^2",
         ),
     ],
     wrong=[
         (
-            lambda v, keys, sigmas: max(
-                range(len(sigmas)), key=lambda i: _evidence(v, keys, sigmas[i])
+            lambda x, estimate, sigma, following, eta, e: (
+                estimate + 0.5 * (x - estimate) + _fresh(sigma, following, eta) * e
             ),
-            _CANDIDATE,
+            _LAST,
         ),
-        (_without_volume, _CLEAN),
-        (_one_dimension, AGREES),
+        (
+            lambda x, estimate, sigma, following, eta, e: (
+                estimate + following / sigma * x + _fresh(sigma, following, eta) * e
+            ),
+            _FIXED,
+        ),
+        (
+            lambda x, estimate, sigma, following, eta, e: (
+                estimate + following / sigma * (x - estimate) + _fresh(sigma, following, 1.0) * e
+            ),
+            _QUIET,
+        ),
+        (
+            lambda x, estimate, sigma, following, eta, e: (
+                estimate + following / sigma * (x - estimate) + _fresh(sigma, following, eta) * e
+            ),
+            _LEVEL,
+        ),
+        (
+            lambda x, estimate, sigma, following, eta, e: (
+                estimate
+                + following / sigma * (1 - eta**2) ** 0.5 * (x - estimate)
+                + following * eta * e
+            ),
+            AGREES,
+        ),
     ],
 )
 def _(generator):
-    keys = torch.randn(6, 4, generator=generator)
-    sigma = 0.1 + 0.4 * float(torch.rand(1, generator=generator))
-    chosen = torch.randint(6, (8,), generator=generator)
-    v = keys[chosen] + sigma * torch.randn(8, 4, generator=generator)
-    return {"v": v, "keys": keys, "sigmas": torch.linspace(0.02, 1.0, 50)}
+    x, estimate, e = torch.randn(3, 2, 2, generator=generator)
+    level, part, eta = (0.2 + 0.6 * torch.rand(3, generator=generator)).tolist()
+    return {
+        "x": x,
+        "estimate": estimate,
+        "sigma": level,
+        "following": part * level,
+        "eta": eta,
+        "e": e,
+    }
 
 
-def _poisson_weights(v, means):
-    log_weights = (v * means.log() - means).sum(1)
-    return torch.softmax(log_weights, 0)
+def _nearest(v, images):
+    count, height, width = images.shape
+    reach = len(v) // 2
+    best = (math.inf, None)
+    for k in range(count):
+        for row in range(height):
+            for column in range(width):
+                rows = [(row + i) % height for i in range(-reach, reach + 1)]
+                columns = [(column + i) % width for i in range(-reach, reach + 1)]
+                difference = images[k][rows][:, columns] - v
+                best = min(best, (float(difference.square().mean().sqrt()), (k, row, column)))
+    return best
 
 
-_SUM = "returns weights that sum to 1"
-_DARK = "weighs patches by their total light alone when no photon arrives"
-_BRIGHT = "stays finite in bright light"
+def _rolled(v, images, start=None, scale=lambda squares, size: (squares / size).sqrt()):
+    """The same by shifting the images, with the mistakes that readers make."""
+    size = len(v)
+    start = size // 2 if start is None else start
+    squares = torch.zeros_like(images)
+    for i in range(size):
+        for j in range(size):
+            squares += (images.roll((start - i, start - j), (1, 2)) - v[i, j]).square()
+    best = int(squares.argmin())
+    _, height, width = images.shape
+    place = best // (height * width), best // width % height, best % width
+    return float(scale(squares.flatten()[best], size**2)), place
 
 
-def _plain(v, means):
-    """The probabilities themselves: factorials and powers overflow."""
-    w = (means**v * torch.exp(-means) / torch.exp(torch.lgamma(v + 1))).prod(1)
-    return w / w.sum()
+def _without_wrap(v, images):
+    reach = len(v) // 2
+    inner = images.unfold(1, len(v), 1).unfold(2, len(v), 1)
+    differences = (inner - v).square().mean((3, 4)).sqrt()
+    best = int(differences.argmin())
+    _, height, width = differences.shape
+    place = best // (height * width), best // width % height + reach, best % width + reach
+    return float(differences.flatten()[best]), place
+
+
+def _cut(images, k, row, column, size):
+    reach = size // 2
+    moved = images[k].roll((reach - row, reach - column), (0, 1))
+    return moved[:size, :size].clone()
+
+
+_OWN = "finds a patch that was cut out of an image, and its centre"
+_WRAP = "finds a patch that crosses the border of an image"
+_DOUBLE = "returns twice the distance when all values are doubled"
+
+
+def _finds(case, k, row, column):
+    v = _cut(case["images"], k, row, column, len(case["v"]))
+    distance, place = case.call(v=v)
+    return close(distance, 0.0, tolerance=1e-3) and tuple(map(int, place)) == (k, row, column)
 
 
 @exercise(
     "30.2",
-    "weights for photon counts",
-    reference=_poisson_weights,
-    hint="log probability of a count: v log(mean) - mean - log(v!); the last is the same for all k",
+    "the nearest training patch",
+    reference=_nearest,
+    hint="all patches of all images at all centres, circular; the root of the mean of the squared "
+    "differences, then the smallest",
     properties=[
         Property(
-            _SUM,
-            lambda case: close(case.result.sum(), 1.0),
-            "divide by the sum over the training patches",
+            _OWN,
+            lambda case: _finds(case, 1, 2, 3),
+            "its distance is 0, and the place is (image, row, column) of the pixel in its middle",
         ),
         Property(
-            _DARK,
-            lambda case: close(case.call(v=0 * case["v"]), torch.softmax(-case["means"].sum(1), 0)),
-            "the probability of no photon is exp(-mean)",
+            _WRAP,
+            lambda case: _finds(case, 0, 0, case["images"].shape[2] - 1),
+            "boundaries are circular: beyond the last column comes the first one",
         ),
         Property(
-            _BRIGHT,
-            lambda case: bool(
-                torch.isfinite(
-                    case.call(v=1000 * case["v"] + 1000, means=1000 * case["means"])
-                ).all()
+            _DOUBLE,
+            lambda case: close(
+                case.call(v=2 * case["v"], images=2 * case["images"])[0],
+                2 * case.result[0],
+                tolerance=1e-4,
             ),
-            "stay with logarithms until the softmax",
+            "take the root of the mean squared difference",
         ),
     ],
     wrong=[
-        (lambda v, means: torch.exp((v * means.log() - means).sum(1)), _SUM),
-        (lambda v, means: torch.softmax((v * means.log()).sum(1), 0), _DARK),
-        (_plain, _BRIGHT),
-        (lambda v, means: torch.softmax((v * means - means).sum(1), 0), AGREES),
+        (lambda v, images: _rolled(v, images, start=0), _OWN),
+        (lambda v, images: (_nearest(v, images)[0], _nearest(v, images)[1][::-1]), _OWN),
+        (_without_wrap, _WRAP),
+        (lambda v, images: _rolled(v, images, scale=lambda squares, size: squares / size), _DOUBLE),
+        (lambda v, images: _rolled(v, images, scale=lambda squares, size: squares.sqrt()), AGREES),
     ],
     tolerance=1e-4,
 )
 def _(generator):
-    means = 0.5 + 4 * torch.rand(4, 5, generator=generator)
-    return {"v": torch.poisson(means[0], generator=generator), "means": means}
+    images = torch.rand(2, 4, 5, generator=generator)
+    v = _cut(images, 0, 1, 2, 3) + 0.1 * torch.randn(3, 3, generator=generator)
+    return {"v": v, "images": images}

@@ -1,144 +1,156 @@
-"""Exercises of chapter 32: a detector that saturates."""
+"""Exercises of chapter 32: your own network."""
 
 import torch
 
 from lemmse.exercises.registry import AGREES, KIND, Property, close, exercise
 
 
-def _response(a, beta):
-    return (1 - torch.exp(-beta * a)) / beta
+def _inside(row, column, height, width, P):
+    pattern = torch.zeros(P, P, dtype=torch.bool)
+    for i in range(P):
+        for j in range(P):
+            r, c = row + i - P // 2, column + j - P // 2
+            pattern[i, j] = 0 <= r < height and 0 <= c < width
+    return pattern
 
 
-def _step(x, y, A, beta, alpha):
-    a = x @ A.T
-    return x + alpha * (torch.exp(-beta * a) * (y - _response(a, beta))) @ A
+def _circular(row, column, height, width, P):
+    return torch.ones(P, P, dtype=torch.bool)
 
 
-def _misfit(x, case):
-    return (case["y"] - _response(x @ case["A"].T, case["beta"])).square().sum()
+def _upper_left_only(row, column, height, width, P):
+    """Forgets the last row and the last column."""
+    return _inside(row, column, 10 * height, 10 * width, P)
 
 
-_STAYS = "stays where the estimate explains the scan"
-_DOWN = "goes down, not up"
-_DARK = "learns nothing from rays that saturate the detector"
+def _from_the_corner(row, column, height, width, P):
+    """Takes the patch to begin at the pixel."""
+    return _inside(row + P // 2, column + P // 2, height, width, P)
 
 
-def _stays(case):
-    y = _response(case["x"] @ case["A"].T, case["beta"])
-    return close(case.call(y=y), case["x"])
+def _one_too_far(row, column, height, width, P):
+    return _inside(row, column, height + 1, width + 1, P)
 
 
-def _down(case):
-    return _misfit(case.call(alpha=1e-4), case) <= _misfit(case["x"], case)
-
-
-def _dark(case):
-    return close(case.call(beta=40.0), case["x"], tolerance=1e-3)
+_FULL = "sees the whole patch in the middle of a large image"
+_CORNER = "sees nothing above the first row and left of the first column"
+_TURNED = "treats the last row and column as the first ones"
 
 
 @exercise(
     "32.1",
-    "a gradient step through the detector",
-    reference=_step,
-    hint="the gradient is that of |y - F(x)|^2 / 2; the derivative of F is diag(exp(-beta A x)) A, "
-    "and its transpose acts on the residual",
+    "the pattern of a pixel",
+    reference=_inside,
+    hint="the entry (i, j) is the pixel (row + i - P // 2, column + j - P // 2); it is inside if "
+    "both numbers are at least 0 and less than height and width",
     properties=[
         Property(
-            _STAYS,
-            _stays,
-            "the residual is y - F(x), with the response F, not with the line sums",
+            _FULL,
+            lambda case: bool(case.call(row=50, column=50, height=100, width=100).all()),
+            "the patch is centred on the pixel",
         ),
-        Property(_DOWN, _down, "a step of descent is against the gradient"),
         Property(
-            _DARK,
-            _dark,
-            "multiply the residual by the slope exp(-beta A x) of the estimate before it goes back",
+            _CORNER,
+            lambda case: (
+                int(case.call(row=0, column=0, height=100, width=100).sum())
+                == (case["P"] // 2 + 1) ** 2
+            ),
+            "at row 0 the entries above the middle are outside",
+        ),
+        Property(
+            _TURNED,
+            lambda case: close(
+                case.call(
+                    row=case["height"] - 1 - case["row"],
+                    column=case["width"] - 1 - case["column"],
+                )
+                .flip(0, 1)
+                .double(),
+                case.result.double(),
+            ),
+            "the last row is height - 1: an entry in row height is outside",
         ),
     ],
     wrong=[
-        (lambda x, y, A, beta, alpha: x + alpha * (y - x @ A.T) @ A, _STAYS),
-        (lambda x, y, A, beta, alpha: 2 * x - _step(x, y, A, beta, alpha), _DOWN),
+        (_circular, _CORNER),
+        (_upper_left_only, _TURNED),
+        (_from_the_corner, _CORNER),
+        (_one_too_far, _TURNED),
+        (lambda row, column, height, width, P: 1.0, KIND),
         (
-            lambda x, y, A, beta, alpha: x + alpha * (y - _response(x @ A.T, beta)) @ A,
-            _DARK,
+            lambda row, column, height, width, P: ~_inside(row, column, height, width, P),
+            _FULL,
         ),
-        (lambda x, y, A, beta, alpha: _step(x, y, A, beta, 2 * alpha), AGREES),
-        (lambda x, y, A, beta, alpha: _step(x, y, A, beta, alpha).sum(), KIND),
     ],
 )
 def _(generator):
-    def positive(*shape):
-        return 0.2 + torch.rand(*shape, generator=generator, dtype=torch.float64)
-
-    A, beta = positive(5, 4), 0.3
-    noise = 0.05 * torch.randn(3, 5, generator=generator, dtype=torch.float64)
-    y = _response(positive(3, 4) @ A.T, beta) + noise
-    return {"x": positive(3, 4), "y": y, "A": A, "beta": beta, "alpha": 0.1}
+    row, column = (int(torch.randint(0, 2, (), generator=generator)) for _ in range(2))
+    return {"row": row, "column": column, "height": 7, "width": 9, "P": 5}
 
 
-def _weighted(y, A, C, sigma, beta):
-    left = 1 - beta * y
-    noise = torch.diag(sigma**2 / left**2)
-    return C @ A.T @ torch.linalg.solve(A @ C @ A.T + noise, -left.log() / beta)
+def _neighbours(v, keys, sigma):
+    centre = v.shape[0] // 2
+    above, below = torch.zeros(()), torch.zeros(())
+    for key in keys:
+        squared = (v - key).square()
+        distance = squared.sum() - squared[centre, centre]
+        weight = torch.exp(-distance / (2 * sigma**2))
+        above, below = above + weight * key[centre, centre], below + weight
+    return above / below
 
 
-def _variant(power, undo=True):
-    """Answers that take the noise for another one, or do not undo the response."""
-
-    def answer(y, A, C, sigma, beta):
-        left = 1 - beta * y
-        data = -left.log() / beta if undo else y
-        return C @ A.T @ torch.linalg.solve(A @ C @ A.T + torch.diag(sigma**2 * left**power), data)
-
-    return answer
+def _sees_itself(v, keys, sigma):
+    weights = torch.softmax(-(v - keys).square().sum((1, 2)) / (2 * sigma**2), 0)
+    return weights @ keys[:, keys.shape[1] // 2, keys.shape[2] // 2]
 
 
-_EXACT = "explains an exact scan if there is hardly any noise"
-_DEAF = "does not listen to a ray that is nearly black"
+def _hides_the_keys_only(v, keys, sigma):
+    """Puts a zero in the middle of the keys, and compares it with the noisy centre."""
+    hidden = keys.clone()
+    centre = v.shape[0] // 2
+    hidden[:, centre, centre] = 0
+    weights = torch.softmax(-(v - hidden).square().sum((1, 2)) / (2 * sigma**2), 0)
+    return weights @ hidden[:, centre, centre]
 
 
-def _exact(case):
-    x = case["C"] @ case["A"].T @ torch.ones_like(case["y"]) / 10
-    y = _response(case["A"] @ x, case["beta"])
-    return close(case["A"] @ case.call(y=y, sigma=1e-6), case["A"] @ x, tolerance=1e-4)
+_IGNORES = "gives the same answer whatever the pixel itself is"
+_KNOWS = "returns the constant when the centres of all keys are the same"
 
 
-def _deaf(case):
-    results = []
-    for left in (1e-4, 1e-5):
-        y = case["y"].clone()
-        y[0] = (1 - left) / case["beta"]
-        results.append(case.call(y=y))
-    return close(*results, tolerance=1e-3)
+def _centred(patch, value):
+    """The patch, or patches, with another value in the middle."""
+    changed = patch.clone()
+    changed[..., patch.shape[-2] // 2, patch.shape[-1] // 2] = value
+    return changed
 
 
 @exercise(
     "32.2",
-    "undone responses with the noise that they have",
-    reference=_weighted,
-    hint="x = C A^T (A C A^T + N)^-1 u with u = -log(1 - beta y) / beta and N the diagonal matrix "
-    "of the variances of u",
+    "the blind formula at one patch",
+    reference=_neighbours,
+    hint="leave the central entry out of the squared distances, then take the softmax average of "
+    "the centres of the keys",
     properties=[
-        Property(_EXACT, _exact, "first invert the response, entry by entry"),
         Property(
-            _DEAF,
-            _deaf,
-            "the derivative of u with respect to y is 1 / (1 - beta y): so many times as strong is "
-            "the noise of u",
+            _IGNORES,
+            lambda case: close(case.call(v=_centred(case["v"], 5.0)), case.result),
+            "the central entry of v must not enter the distances",
+        ),
+        Property(
+            _KNOWS,
+            lambda case: close(case.call(keys=_centred(case["keys"], 0.5)), torch.tensor(0.5)),
+            "what is averaged are the centres of the clean keys",
         ),
     ],
     wrong=[
-        (_variant(-2, undo=False), _EXACT),
-        (_variant(0), _DEAF),
-        (_variant(2), _DEAF),
-        (_variant(-1), _DEAF),
-        (lambda y, A, C, sigma, beta: _weighted(y, A, C, sigma**0.5, beta), AGREES),
-        (lambda y, A, C, sigma, beta: torch.diag(_weighted(y, A, C, sigma, beta)), KIND),
+        (_sees_itself, _IGNORES),
+        (_hides_the_keys_only, _KNOWS),
+        (lambda v, keys, sigma: _neighbours(v, keys, 1.4142 * sigma), AGREES),
+        (lambda v, keys, sigma: v[1, 1], _IGNORES),
+        (lambda v, keys, sigma: _neighbours(v, keys, sigma).reshape(1, 1, 1), KIND),
     ],
 )
 def _(generator):
-    A = 0.2 + torch.rand(3, 5, generator=generator, dtype=torch.float64)
-    root = torch.randn(5, 5, generator=generator, dtype=torch.float64)
-    C, beta = root @ root.T / 5 + 0.1 * torch.eye(5, dtype=torch.float64), 0.3
-    y = _response(3 * torch.rand(3, generator=generator, dtype=torch.float64), beta)
-    return {"y": y, "A": A, "C": C, "sigma": 0.2, "beta": beta}
+    keys = torch.rand(6, 3, 3, generator=generator)
+    noise = 0.4 * torch.randn(3, 3, generator=generator)
+    return {"v": keys[0] + noise, "keys": keys, "sigma": 0.4}

@@ -24,7 +24,7 @@ from .record import Bar, rounded, run_cells, silent
 
 NAME = "dip-image"
 TITLE = "photographs by the deep image prior, and by estimators that know others"
-CHAPTERS = "27"
+CHAPTERS = "28"
 COST = "35 minutes"
 OPTIONS = ()
 QUICK = ("noise | draw 0 | 0",)

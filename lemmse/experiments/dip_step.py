@@ -19,7 +19,7 @@ from .record import Bar, rounded, run_cells, silent
 
 NAME = "dip-step"
 TITLE = "the probability of success against the number of unknowns and the step"
-CHAPTERS = "26"
+CHAPTERS = "27"
 COST = "10 minutes"
 OPTIONS = ()
 QUICK = ("10 200", "20 200")

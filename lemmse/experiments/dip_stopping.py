@@ -21,7 +21,7 @@ from .record import Bar, rounded, run_cells, silent
 
 NAME = "dip-stopping"
 TITLE = "the error along the iterations under noise, and where rules stop them"
-CHAPTERS = "27"
+CHAPTERS = "28"
 COST = "2 minutes"
 OPTIONS = ()
 QUICK = ("1",)

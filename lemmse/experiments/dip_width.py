@@ -21,7 +21,7 @@ from .record import Bar, rounded, run_cells, silent
 
 NAME = "dip-width"
 TITLE = "the width that the theorem needs, and the width needed in practice"
-CHAPTERS = "26"
+CHAPTERS = "27"
 COST = "10 minutes"
 OPTIONS = ()
 QUICK = ("practice square 10", "practice ten 10", "bound square 10")

@@ -37,7 +37,7 @@ from .record import Bar, rounded, run_cells, silent
 
 NAME = "infrared"
 TITLE = "infrared restoration and segmentation trained together, and one after the other"
-CHAPTERS = "23"
+CHAPTERS = "24"
 COST = "20 minutes"
 OPTIONS = ()
 QUICK = ("threshold",)

@@ -30,7 +30,7 @@ from .scale import estimated, picked
 
 NAME = "pooling"
 TITLE = "a network that pools against the formula of the ten numbers that it keeps"
-CHAPTERS = "31"
+CHAPTERS = "32"
 COST = "15 minutes"
 OPTIONS = ()
 

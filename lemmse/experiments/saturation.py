@@ -44,7 +44,7 @@ from .tomography import Scanner, psnr_of, saturated, slope
 
 NAME = "saturation"
 TITLE = "networks with a saturating detector inside, with a linear one, and with none"
-CHAPTERS = "32"
+CHAPTERS = "23"
 COST = "20 minutes"
 OPTIONS = ()
 

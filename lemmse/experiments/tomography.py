@@ -1,6 +1,6 @@
 """A tomograph that is not quite the one in the model, and what LE-MMSE makes of its data.
 
-The scan of chapters 22 and 32: 24 angles, photographs of 32 x 32 pixels, sigma = 0.5. The real
+The scan of chapters 22 and 23: 24 angles, photographs of 32 x 32 pixels, sigma = 0.5. The real
 scanner may differ from its model (`Fault`). The other methods are computed there; LE-MMSE has a
 covariance of its own at every pixel here and takes long, so its errors are shipped (`results`), for
 some pixels of 64 test photographs. `run` computes them again.
@@ -24,7 +24,7 @@ from .record import Bar, Cell, machine, silent
 
 NAME = "tomography"
 TITLE = "LE-MMSE on the data of scanners with faults"
-CHAPTERS = "22, 32"
+CHAPTERS = "22, 23"
 COST = "7 minutes"
 OPTIONS = ()
 

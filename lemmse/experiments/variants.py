@@ -34,7 +34,7 @@ from .scale import TOGETHER, estimated, picked
 
 NAME = "variants"
 TITLE = "networks that pad, stride, pool, dilate or are blind, against their own formulas"
-CHAPTERS = "11, 31"
+CHAPTERS = "11, 32"
 COST = "10 minutes a model"
 OPTIONS = ("models", "folder")
 

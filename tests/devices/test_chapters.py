@@ -27,8 +27,8 @@ from sync_notebooks import is_setup, notebook_paths
 IMAGES = {
     **{"04-mmse": 40, "05-equivariance": 40, "06-locality": 40, "07-le-mmse": 40},
     **{"09-preinverses": 16, "10-reading": 40, "11-receptive-field": 20, "12-training": 24},
-    **{"13-comparison": 40, "17-mri": 40, "23-infrared": 40, "28-symmetry": 12},
-    **{"29-sampling": 12, "30-open-problems": 20},
+    **{"13-comparison": 40, "17-mri": 40, "24-infrared": 40, "29-symmetry": 12},
+    **{"30-sampling": 12, "31-open-problems": 20},
 }
 """Chapters that are executed, and how many training images of a data set they get at most."""
 
@@ -40,8 +40,8 @@ LEAST = 0.5  # of a chapter's cells are executed, at least
 ON_THE_CPU = {
     *("01-forward-operators", "02-regularisation", "03-bayes", "08-attention"),
     *("14-physics-aware", "18-closed-form", "19-svd-network", "20-unrolling"),
-    *("21-data-efficiency", "22-tomography", "32-saturation", "25-recovery-theorem"),
-    *("24-deep-inverse-prior", "26-how-wide", "27-when-to-stop", "31-your-own-network"),
+    *("21-data-efficiency", "22-tomography", "23-saturation", "26-recovery-theorem"),
+    *("25-deep-inverse-prior", "27-how-wide", "28-when-to-stop", "32-your-own-network"),
 }
 """Chapters that never mention `device`: they compute on the CPU wherever they run."""
 
@@ -78,7 +78,7 @@ COSTLY = {
         "class Position(nn.Module)",
     ],
     "17-mri": ["few, truth = images[:40], images[:4]", "widths = [1, 3, 5, 7]"],
-    "30-open-problems": ["levels = [0.03, 0.06", "stds = [0.4", "def blurred_edge(x)"],
+    "31-open-problems": ["levels = [0.03, 0.06", "stds = [0.4", "def blurred_edge(x)"],
 }
 """Cells that take more than 5 seconds there."""
 
