@@ -67,8 +67,8 @@ LAYERS, WIDTH = 3, 16
 STEPS, BATCH, RECORDS = 250, 16, 5
 """Of ``proximal`` and of the SVD networks; images in a batch; looks at the validation images."""
 LONGER = 8
-"""``proximal`` and ``learned`` are also trained for so many times their steps, on `MANY` images with
-`LONG_SEEDS`."""
+"""``proximal`` and ``learned`` are also trained for so many times their steps on `MANY` images,
+with `LONG_SEEDS`."""
 MANY, LONG_SEEDS = (1000, 4000), (0, 1, 2)
 CLOCKED = 60
 """So many steps are timed to find how many steps of ``learned`` take the time of ``proximal``."""
