@@ -218,6 +218,8 @@ def test_two_chapters_are_printed_from_end_to_end(tmp_path):
     starts = {entry.title: book.get_destination_page_number(entry) + 1 for entry in chapters(book)}
     assert [title[:2] for title in starts] == ["5.", "6.", "So"]
     assert starts[next(iter(starts))] == 3  # after the title and the contents
+    for title, page in starts.items():  # in the header, and above the text
+        assert "".join(text[page - 1].split()).count("".join(title.split())) >= 2
     contents = "".join(text[1].split())
     for title, page in starts.items():
         assert f"{title}{page}".replace(" ", "") in contents
