@@ -33,7 +33,7 @@ from ..metrics import psnr
 from ..networks import FullyLearned, SVDNet, UnrolledProximal
 from ..operators import Tomography
 from ..operators.checks import as_integer
-from ..training import Problem, Settings, train
+from ..training import History, Probe, Problem, Settings, train
 from . import record
 from .record import Bar, Cell, machine, silent
 
@@ -140,6 +140,34 @@ def contestant(name: str, seed: int = 0) -> nn.Module:
         return FullyLearned(measured, shape, layers=1, width=WIDTH // 2)
 
 
+def timed(
+    network: nn.Module, work: Problem, settings: Settings, probe: Probe
+) -> tuple[History, float]:
+    """Trains a network.
+
+    Args:
+        network: is changed.
+        work: what it is trained on.
+        settings: of the training.
+        probe: what is measured on the way.
+
+    Returns:
+        What `train` returns, and the seconds of processor time without those of the probe.
+    """
+    paused = 0.0
+
+    def measured(current: nn.Module) -> dict[str, float]:
+        nonlocal paused
+        start = time.process_time()
+        found = probe(current)
+        paused += time.process_time() - start
+        return found
+
+    start = time.process_time()
+    history = train(network, work, settings, measured, progress=False)
+    return history, time.process_time() - start - paused
+
+
 def trained(name: str, count: int, seed: int, rate: float, steps: int) -> dict:
     """Trains one contestant on some of the images.
 
@@ -170,15 +198,10 @@ def trained(name: str, count: int, seed: int, rate: float, steps: int) -> dict:
     if isinstance(network, FullyLearned):
         network.standardise(work.clean())
 
-    paused = [0.0]  # the time that the probes take is not part of the training
-
     def probe(current: nn.Module) -> dict[str, float]:
-        start = time.process_time()
-        found = {
+        return {
             split: psnr(current(y[split], SIGMA), x).mean().item() for split, x in shown.items()
         }
-        paused[0] += time.process_time() - start
-        return found
 
     settings = Settings(
         steps=steps,
@@ -190,9 +213,7 @@ def trained(name: str, count: int, seed: int, rate: float, steps: int) -> dict:
         seed=seed,
         records=RECORDS,
     )
-    start = time.process_time()
-    history = train(network, work, settings, probe, progress=False)
-    seconds = time.process_time() - start - paused[0]
+    history, seconds = timed(network, work, settings, probe)
     own = images[:TEST_IMAGES]
     with torch.no_grad():
         again = network(work.operator.measure(own, SIGMA, generator), SIGMA)

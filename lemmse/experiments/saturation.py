@@ -26,7 +26,6 @@ the same images, and all the same scans of the test photographs, so that results
 
 from __future__ import annotations
 
-import time
 from functools import lru_cache
 from pathlib import Path
 
@@ -36,9 +35,9 @@ from torch import Tensor, nn
 from .. import datasets
 from ..metrics import mse
 from ..networks import FullyLearned, UnrolledProximal
-from ..training import Problem, Settings, train
+from ..training import Problem, Settings
 from . import record
-from .data_efficiency import ANGLES, BATCH, HELD_OUT, SIDE, SIGMA, photographs
+from .data_efficiency import ANGLES, BATCH, HELD_OUT, SIDE, SIGMA, photographs, timed
 from .record import Bar, Cell, machine, rounded, silent
 from .tomography import Scanner, psnr_of, saturated, slope
 
@@ -207,18 +206,12 @@ def trained(name: str, count: int, seed: int, rate: float, steps: int) -> dict:
     network = contestant(name, seed)
     if isinstance(network, FullyLearned):
         network.standardise(work.clean())
-    paused = [0.0]  # the time that the probes take is not part of the training
     errors: list[Tensor] = []
 
     def probe(current: nn.Module) -> dict[str, float]:
-        start = time.process_time()
         estimates = {split: current(y, SIGMA) for split, (_, y) in shown.items()}
-        found = {
-            split: decibels(estimate, shown[split][0]) for split, estimate in estimates.items()
-        }
         errors.append(mse(estimates["test"], shown["test"][0]))
-        paused[0] += time.process_time() - start
-        return found
+        return {split: decibels(estimate, shown[split][0]) for split, estimate in estimates.items()}
 
     settings = Settings(
         steps=steps,
@@ -230,9 +223,7 @@ def trained(name: str, count: int, seed: int, rate: float, steps: int) -> dict:
         seed=seed,
         records=RECORDS,
     )
-    start = time.process_time()
-    history = train(network, work, settings, probe, progress=False)
-    seconds = time.process_time() - start - paused[0]
+    history, seconds = timed(network, work, settings, probe)
     validation = history.column("validation")
     best = max(range(len(validation)), key=lambda i: validation[i])
     own = images[:200]
