@@ -21,6 +21,7 @@ images is asked with `LONGER` times the steps.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -141,15 +142,18 @@ def contestant(name: str, seed: int = 0) -> nn.Module:
 
 
 def timed(
-    network: nn.Module, work: Problem, settings: Settings, probe: Probe
+    network: nn.Module, work: Problem, probe: Probe, rate: float, steps: int, seed: int, looks: int
 ) -> tuple[History, float]:
-    """Trains a network.
+    """Trains a network with noise `SIGMA` on whole images.
 
     Args:
         network: is changed.
         work: what it is trained on.
-        settings: of the training.
         probe: what is measured on the way.
+        rate: of the optimiser.
+        steps: of the training.
+        seed: of batches and noise.
+        looks: how often the probe measures.
 
     Returns:
         What `train` returns, and the seconds of processor time without those of the probe.
@@ -163,6 +167,16 @@ def timed(
         paused += time.process_time() - start
         return found
 
+    settings = Settings(
+        steps=steps,
+        batch=BATCH,
+        crop=None,
+        learning_rate=rate,
+        ema=0.98,
+        sigma=SIGMA,
+        seed=seed,
+        records=looks,
+    )
     start = time.process_time()
     history = train(network, work, settings, measured, progress=False)
     return history, time.process_time() - start - paused
@@ -203,17 +217,7 @@ def trained(name: str, count: int, seed: int, rate: float, steps: int) -> dict:
             split: psnr(current(y[split], SIGMA), x).mean().item() for split, x in shown.items()
         }
 
-    settings = Settings(
-        steps=steps,
-        batch=BATCH,
-        crop=None,
-        learning_rate=rate,
-        ema=0.98,
-        sigma=SIGMA,
-        seed=seed,
-        records=RECORDS,
-    )
-    history, seconds = timed(network, work, settings, probe)
+    history, seconds = timed(network, work, probe, rate, steps, seed, RECORDS)
     own = images[:TEST_IMAGES]
     with torch.no_grad():
         again = network(work.operator.measure(own, SIGMA, generator), SIGMA)
@@ -254,13 +258,20 @@ def settings() -> dict:
     }
 
 
-def equal_time() -> int:
-    """Steps of ``learned`` that take the processor time of `STEPS` steps of ``proximal``."""
+def equal_time(trained: Callable[..., dict], name: str, steps: int, clocked: int) -> int:
+    """Steps of ``learned`` that take the processor time of so many steps of another network.
+
+    Args:
+        trained: as `trained` here.
+        name: of the other network.
+        steps: of that.
+        clocked: so many steps are timed.
+    """
     seconds = {}
-    for name in ("proximal", "learned"):
-        trained(name, 100, 0, 1e-3, 5)  # the first steps are slow
-        seconds[name] = trained(name, 100, 0, 1e-3, CLOCKED)["seconds"]
-    return round(STEPS * seconds["proximal"] / seconds["learned"])
+    for one in (name, "learned"):
+        trained(one, 100, 0, 1e-3, 5)  # the first steps are slow
+        seconds[one] = trained(one, 100, 0, 1e-3, clocked)["seconds"]
+    return round(steps * seconds[name] / seconds["learned"])
 
 
 def counts(name: str) -> tuple[int, ...]:
@@ -357,5 +368,5 @@ def _longer(file: record.Record, seed: int, count: int, name: str) -> Cell:
 CLOCK = Cell(
     "equal time",
     lambda results: "equal time" in results,
-    lambda results: {"equal time": equal_time()},
+    lambda results: {"equal time": equal_time(trained, "proximal", STEPS, CLOCKED)},
 )

@@ -35,9 +35,9 @@ from torch import Tensor, nn
 from .. import datasets
 from ..metrics import mse
 from ..networks import FullyLearned, UnrolledProximal
-from ..training import Problem, Settings
+from ..training import Problem
 from . import record
-from .data_efficiency import ANGLES, BATCH, HELD_OUT, SIDE, SIGMA, photographs, timed
+from .data_efficiency import ANGLES, BATCH, HELD_OUT, SIDE, SIGMA, equal_time, photographs, timed
 from .record import Bar, Cell, machine, rounded, silent
 from .tomography import Scanner, psnr_of, saturated, slope
 
@@ -213,17 +213,7 @@ def trained(name: str, count: int, seed: int, rate: float, steps: int) -> dict:
         errors.append(mse(estimates["test"], shown["test"][0]))
         return {split: decibels(estimate, shown[split][0]) for split, estimate in estimates.items()}
 
-    settings = Settings(
-        steps=steps,
-        batch=BATCH,
-        crop=None,
-        learning_rate=rate,
-        ema=0.98,
-        sigma=SIGMA,
-        seed=seed,
-        records=RECORDS,
-    )
-    history, seconds = timed(network, work, settings, probe)
+    history, seconds = timed(network, work, probe, rate, steps, seed, RECORDS)
     validation = history.column("validation")
     best = max(range(len(validation)), key=lambda i: validation[i])
     own = images[:200]
@@ -388,15 +378,6 @@ def settings() -> dict:
     }
 
 
-def equal_time() -> int:
-    """Steps of ``learned`` that take the processor time of `STEPS` steps of ``unrolled``."""
-    seconds = {}
-    for name in ("unrolled", "learned"):
-        trained(name, 100, 0, 1e-3, 5)  # the first steps are slow
-        seconds[name] = trained(name, 100, 0, 1e-3, CLOCKED)["seconds"]
-    return round(STEPS * seconds["unrolled"] / seconds["learned"])
-
-
 def cells() -> list[tuple[str, int, int]]:
     """What is to be computed: contestant, number of images, seed."""
     names = (*CLOSED, *RATES)
@@ -478,5 +459,5 @@ def _longer(file: record.Record, name: str, seed: int) -> Cell:
 CLOCK = Cell(
     "equal time",
     lambda results: "equal time" in results,
-    lambda results: {"equal time": equal_time()},
+    lambda results: {"equal time": equal_time(trained, "unrolled", STEPS, CLOCKED)},
 )
