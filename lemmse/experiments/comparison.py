@@ -17,6 +17,7 @@ from ..training import Probe, Problem
 from ..zoo import (
     MANY,
     REGULARISATION,
+    STUDIED,
     ModelSpec,
     Spec,
     annotate,
@@ -210,13 +211,14 @@ def chosen(patterns: tuple[str, ...], folder: Path | None) -> list[str]:
 
 
 def few(folder: Path | None) -> tuple[str, ...]:
-    """The local networks of a folder that were trained on fewer than `zoo.MANY` images.
+    """The networks of the study that were trained on fewer than `zoo.MANY` images.
 
     Example:
         >>> any("n10000" in name for name in few(None))
         False
     """
-    return tuple(name for name in names(folder, Spec) if Spec.parse(name).images < MANY)
+    specs = [Spec.parse(name) for name in names(folder, Spec)]
+    return tuple(spec.name for spec in specs if spec.images < MANY and spec.task in STUDIED)
 
 
 def shared_cells(
@@ -264,8 +266,8 @@ def run(
         quick: measure only `QUICK`.
         device: where to compute.
         bar: see `record.Bar`.
-        models: names, or patterns of names; None: all that were trained on fewer than `zoo.MANY`
-            images; the others are those of the experiment ``scale``.
+        models: names, or patterns of names; None: see `few`; the others are those of the
+            experiment ``scale``.
         folder: where the models lie; None: in the package.
         images: how many of each split.
 

@@ -42,7 +42,7 @@ WIDTHS = {"narrow": (SIZES, (2_000, 8_000, 32_000)), "wide": (WIDE, (2_000, 8_00
 """Sizes of the networks, and for how many steps those are trained."""
 
 SIGMAS = (0.1, 0.2, 0.5, 1.0)
-TRAINING = Settings(batch=256, crop=4, learning_rate=2e-3, precision="bfloat16", records=20)
+TRAINING = Settings(batch=128, crop=4, learning_rate=2e-3, precision="bfloat16", records=20)
 
 QUICK = ("denoising | narrow | 2000",)
 

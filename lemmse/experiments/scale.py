@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from .. import datasets
 from ..estimators import LEMMSE, Estimator, LinearFilter
 from ..metrics import mse
-from ..zoo import MANY, REGULARISATION, Spec, annotate, names
+from ..zoo import REGULARISATION, Spec, annotate, names
 from . import comparison, record
 from .comparison import SIGMAS, SPLITS, Loaded, Place, answer, measurement, rounded
 from .record import Bar, Cell, silent
@@ -76,7 +76,9 @@ def results(path: Path | None = None) -> dict:
 
 
 def chosen(patterns: tuple[str, ...] | None, folder: Path | None) -> list[str]:
-    """The models that match, or all those of a folder that were trained on `zoo.MANY` images.
+    """The models that match, or all those of a folder that ``comparison`` does not measure.
+
+    They were trained on `zoo.MANY` images, or for a task outside `zoo.STUDIED`.
 
     Raises:
         ValueError: there are no models, or none for one of the patterns.
@@ -86,7 +88,8 @@ def chosen(patterns: tuple[str, ...] | None, folder: Path | None) -> list[str]:
         ['photos-grey/blur/unet-p5-agnostic', 'photos-grey/blur/unet-p5-aware']
     """
     if patterns is None:
-        patterns = tuple(name for name in names(folder, Spec) if Spec.parse(name).images >= MANY)
+        few = comparison.few(folder)
+        patterns = tuple(name for name in names(folder, Spec) if name not in few)
     return comparison.chosen(patterns, folder)
 
 
@@ -107,7 +110,7 @@ def run(
         quick: measure only `QUICK`.
         device: where to compute.
         bar: see `record.Bar`.
-        models: names, or patterns of names; None: all that were trained on `zoo.MANY` images.
+        models: names, or patterns of names; None: see `chosen`.
         folder: where the models lie; None: in the package.
 
     Returns:
@@ -177,7 +180,7 @@ def crossed(spec: Spec) -> Spec | None:
         >>> crossed(Spec("photos", "denoising")) is None
         True
     """
-    if spec.task == "denoising" or spec.physics not in PARTNER:
+    if spec.task not in ("inpainting", "blur") or spec.physics not in PARTNER:
         return None
     return replace(spec, physics=PARTNER[spec.physics])
 

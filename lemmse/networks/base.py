@@ -280,18 +280,16 @@ class LocalNetwork(nn.Module):
         stride: s, of which height and width of the images have to be multiples. Each of the s x s
             phases sees P - s + 1 pixels a side. Above 1 the padding is circular or zeros: cells of
             s pixels that are reflected are no reflected pixels.
+        largest_sigma: the noise level up to which the network is trained; it refuses larger ones.
 
     Attributes:
-        channels, patch_size, marks_zeros, padding, stride: as given.
-        largest_sigma: 1.0, up to which networks are trained; above it they are not called.
+        channels, patch_size, marks_zeros, padding, stride, largest_sigma: as given.
         inputs: channels that ``body`` gets, C or 2 C.
         margin: pixels on each side that ``body`` uses up.
 
     Raises:
         ValueError: if a number is not positive, P is even, or the padding is none of these.
     """
-
-    largest_sigma = 1.0
 
     def __init__(
         self,
@@ -301,11 +299,14 @@ class LocalNetwork(nn.Module):
         marks_zeros: bool = False,
         padding: str = "circular",
         stride: int = 1,
+        largest_sigma: float = 1.0,
     ):
         super().__init__()
         check_positive_integers(channels=channels, patch_size=patch_size, stride=stride)
         if patch_size % 2 == 0:
             raise ValueError(f"expected patch_size to be odd, got {patch_size}")
+        if not 0 < largest_sigma < math.inf:
+            raise ValueError(f"largest_sigma: expected a positive number, got {largest_sigma}")
         known = PADDINGS if stride == 1 else ("circular", "zeros")
         if padding not in known:
             raise ValueError(
@@ -316,6 +317,7 @@ class LocalNetwork(nn.Module):
         self.marks_zeros = marks_zeros
         self.padding = padding
         self.stride = stride
+        self.largest_sigma = float(largest_sigma)
         self.margin = patch_size // 2 - (stride - 1) if padding == "circular" else 0
         self.inputs = 2 * channels if marks_zeros else channels
         self.skip = Skip() if skip is None else skip
@@ -331,7 +333,8 @@ class LocalNetwork(nn.Module):
         Args:
             z: (B, C, H, W), what the pre-inverse makes of the measurement: z = B y; of any
                 floating-point type.
-            sigma: standard deviation of the noise in y, in (0, 1]: a number or a (B,) tensor.
+            sigma: standard deviation of the noise in y, in (0, ``largest_sigma``]: a number or a
+                (B,) tensor.
 
         Returns:
             (B, C, H, W), of the type of z; computed in that of the weights.

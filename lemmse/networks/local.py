@@ -36,7 +36,7 @@ class PatchMLP(Chain):
     One P x P convolution, then layers that mix only the channels of a pixel.
 
     Args:
-        channels, patch_size, skip, marks_zeros, padding: see `LocalNetwork`.
+        channels, patch_size, skip, marks_zeros, padding, largest_sigma: see `LocalNetwork`.
         width: channels inside.
         depth: number of residual blocks.
         blind: hide the pixel itself; only its neighbours in the patch are seen. Such a network can
@@ -63,8 +63,11 @@ class PatchMLP(Chain):
         marks_zeros: bool = False,
         padding: str = "circular",
         blind: bool = False,
+        largest_sigma: float = 1.0,
     ):
-        super().__init__(channels, patch_size, skip, marks_zeros, padding)
+        super().__init__(
+            channels, patch_size, skip, marks_zeros, padding, largest_sigma=largest_sigma
+        )
         check_positive_integers(width=width, depth=depth)
         if blind:
             self.skip = self.skip.blind()
@@ -97,7 +100,8 @@ class ResNet(Chain):
     dilation d makes each block see d times as far, and needs d times fewer.
 
     Args:
-        channels, patch_size, skip, marks_zeros, padding, stride: see `LocalNetwork`.
+        channels, patch_size, skip, marks_zeros, padding, stride, largest_sigma: see
+            `LocalNetwork`.
         width: channels inside.
         depth: number of residual blocks that mix only the channels of a pixel.
         dilation: d, the distance between the pixels that a convolution sees.
@@ -128,8 +132,9 @@ class ResNet(Chain):
         stride: int = 1,
         dilation: int = 1,
         normalised: bool = True,
+        largest_sigma: float = 1.0,
     ):
-        super().__init__(channels, patch_size, skip, marks_zeros, padding, stride)
+        super().__init__(channels, patch_size, skip, marks_zeros, padding, stride, largest_sigma)
         check_positive_integers(width=width, depth=depth, dilation=dilation)
         count = blocks_of(patch_size, stride, dilation)
         if stride == 1:
@@ -175,7 +180,7 @@ class UNet(LocalNetwork):
     find with each pixel.
 
     Args:
-        channels, patch_size, skip, marks_zeros, padding: see `LocalNetwork`.
+        channels, patch_size, skip, marks_zeros, padding, largest_sigma: see `LocalNetwork`.
         width: channels of the outermost level; the others have twice as many.
         pooling: s, the `stride` of `LocalNetwork`.
 
@@ -199,8 +204,9 @@ class UNet(LocalNetwork):
         marks_zeros: bool = False,
         padding: str = "circular",
         pooling: int = 1,
+        largest_sigma: float = 1.0,
     ):
-        super().__init__(channels, patch_size, skip, marks_zeros, padding, pooling)
+        super().__init__(channels, patch_size, skip, marks_zeros, padding, pooling, largest_sigma)
         check_positive_integers(width=width)
         reach = blocks_of(patch_size, pooling)
         down, self.up = reach - reach // 2, reach // 2

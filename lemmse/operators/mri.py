@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .base import Constant, Operator
-from .blur import negate_frequencies
+from .blur import Blur, negate_frequencies
 from .checks import COMPLEX, check_images, check_positive, check_sizes, check_tensor
 from .pixelwise import check_mask
 from .structure import Stationary
@@ -131,6 +131,23 @@ class MRI(Operator):
         check_tensor(y, "y", COMPLEX, ("B", "C", *self.image_shape))
         weights = (weights * self.mask.value).to(y.device, y.dtype.to_real())
         return torch.fft.ifft2(y * weights, norm="ortho").real
+
+    def artefacts(self) -> Blur:
+        """The filter ``A_adjoint A``, which lays moved copies of an image over it.
+
+        Its kernel ``h = F^-1 s`` is the point-spread function of the sampling pattern.
+
+        Example:
+            >>> import torch
+            >>> from lemmse.operators import MRI
+            >>> mri = MRI.cartesian(4, (8, 8))
+            >>> x = torch.rand(1, 1, 8, 8)
+            >>> torch.allclose(mri.artefacts().A(x), mri.A_adjoint(mri.A(x)), atol=1e-6)
+            True
+        """
+        kernel = torch.fft.ifft2(self.density.value).real
+        centred = kernel.roll([side // 2 for side in self.image_shape], (0, 1))
+        return Blur(centred, self.image_shape)
 
     def structure(
         self, kind: str, image_shape: tuple[int, int, int], regularisation: float

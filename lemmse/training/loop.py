@@ -143,7 +143,8 @@ class _Run:
 
     def _noise_levels(self) -> Tensor:
         if self.settings.sigma is None:
-            return sample_sigma(self.settings.batch, self.generator)
+            largest = getattr(self.network, "largest_sigma", 1.0)
+            return sample_sigma(self.settings.batch, self.generator, largest)
         return torch.full((self.settings.batch,), self.settings.sigma, device=self.device)
 
     def record(self, probe: Probe | None) -> dict[str, str]:

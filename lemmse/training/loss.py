@@ -12,18 +12,24 @@ SIGMA_MIN = 0.005
 """The smallest noise level trained on."""
 
 
-def sample_sigma(count: int, generator: torch.Generator) -> Tensor:
-    """Noise levels to train at: half of them uniform on (0, 1], half log-uniform on [0.005, 1].
+def sample_sigma(count: int, generator: torch.Generator, largest: float = 1.0) -> Tensor:
+    """Noise levels to train at: half of them uniform, half log-uniform, from 0.005 to the largest.
 
     Uniform sampling alone, as in [LE], leaves 5 % of the samples to sigma < 0.05, where the formula
     is hardest to learn.
+
+    Args:
+        count: how many.
+        generator: for them.
+        largest: the largest noise level; 1 in [LE].
 
     Example:
         >>> sample_sigma(4, torch.Generator().manual_seed(0)).shape
         torch.Size([4])
     """
     u, choice = torch.rand(2, count, generator=generator, device=generator.device)
-    return torch.where(choice < 0.5, 1 - u, SIGMA_MIN**u).clamp_min(SIGMA_MIN)
+    uniform, log_uniform = largest * (1 - u), largest ** (1 - u) * SIGMA_MIN**u
+    return torch.where(choice < 0.5, uniform, log_uniform).clamp_min(SIGMA_MIN)
 
 
 def random_crops(

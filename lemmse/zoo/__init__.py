@@ -9,7 +9,7 @@ names that the zoo is meant to hold.
 from .base import ModelSpec
 from .catalogue import catalogue, matching, parse, unknown
 from .physics import PHYSICS_NETWORKS, PhysicsSpec
-from .spec import ARCHITECTURES, MANY, REGULARISATION, SIZES, WIDE, Spec
+from .spec import ARCHITECTURES, MANY, REGULARISATION, SIZES, STUDIED, WIDE, Spec
 from .store import annotate, card, load, names, rounded, save
 from .variants import VARIANTS, VariantSpec
 
@@ -19,6 +19,7 @@ __all__ = [
     "PHYSICS_NETWORKS",
     "REGULARISATION",
     "SIZES",
+    "STUDIED",
     "VARIANTS",
     "WIDE",
     "ModelSpec",

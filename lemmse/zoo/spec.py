@@ -10,12 +10,15 @@ from typing import ClassVar
 from torch import Tensor
 
 from ..networks import LocalNetwork, PatchMLP, ResNet, Skip, UNet
-from ..operators import Blur, Identity, Mask, Operator
+from ..operators import MRI, Blur, Identity, Mask, Operator
 from ..training import Problem, Settings
 from .base import ModelSpec, check_known
 
 DATASETS = ("fashion-mnist", "photos-grey", "photos", "cifar10")
-TASKS = ("denoising", "inpainting", "blur")
+STUDIED = ("denoising", "inpainting", "blur")
+"""The tasks of the study; the others are for a chapter each."""
+ACCELERATIONS = {"mri4": 4, "mri8": 8}
+TASKS = (*STUDIED, *ACCELERATIONS, "sampling")
 ARCHITECTURES: dict[str, type[LocalNetwork]] = {
     "unet": UNet,
     "resnet": ResNet,
@@ -49,7 +52,14 @@ PREINVERSES = {
     ("blur", "agnostic"): None,
     ("blur", "aware"): "tikhonov",
     ("blur", "pinv"): "pinv",
+    ("mri4", "agnostic"): None,
+    ("mri4", "aware"): "pinv",
+    ("mri8", "agnostic"): None,
+    ("mri8", "aware"): "pinv",
+    ("sampling", "agnostic"): None,
 }
+LARGEST_SIGMA = {"sampling": 4.0}
+"""The noise level up to which networks for a task are trained, where it is not 1."""
 
 
 class LocalSpec(ModelSpec):
@@ -95,14 +105,17 @@ class LocalSpec(ModelSpec):
 class Spec(LocalSpec):
     """What a model was trained for.
 
-    The name reads ``dataset/task/architecture-pP[-physics][-nN]``: the physics is left out for
-    denoising, where there is only one, and N is left out where it is 1,000.
+    The name reads ``dataset/task/architecture-pP[-physics][-nN]``: the physics is left out where
+    there is only one, in denoising and sampling, and N is left out where it is 1,000.
 
     Attributes:
         dataset: a data set of `lemmse.datasets`.
-        task: `denoising`, `inpainting` of a central square of 15 x 15, or `blur`, Gaussian, std 1.
-        physics: `agnostic` (B = I); `aware` (B = the mask, or the Tikhonov inverse of the blur with
-            lambda = 0.01); `pinv` (the exact pseudo-inverse of the blur).
+        task: `denoising`; `inpainting` of a central square of 15 x 15; `blur`, Gaussian, std 1;
+            `mri4` and `mri8`, a quarter or an eighth of the columns of k-space; `sampling`,
+            denoising up to sigma = 4.
+        physics: `agnostic` (B = I; in MRI, z is the zero-filled image, taken for one of the filter
+            `MRI.artefacts` with white noise); `aware` (B = the mask, the Tikhonov inverse of the
+            blur with lambda = 0.01, or the pseudo-inverse of MRI); `pinv` (that of the blur).
         patch_size: P.
         images: N, the first so many training images.
         architecture: `unet`, `resnet` or `patchmlp`.
@@ -154,9 +167,14 @@ class Spec(LocalSpec):
     @property
     def model(self) -> str:
         """The last part of the name."""
-        physics = "" if self.task == "denoising" else f"-{self.physics}"
+        physics = f"-{self.physics}" if self.has_physics else ""
         images = "" if self.images == 1000 else f"-n{self.images}"
         return f"{self.architecture}-p{self.patch_size}{physics}{images}"
+
+    @property
+    def has_physics(self) -> bool:
+        """Whether there is an operator that a network may be told of."""
+        return self.task not in ("denoising", "sampling")
 
     @property
     def problem(self) -> tuple:
@@ -173,6 +191,8 @@ class Spec(LocalSpec):
         """How such a network is trained."""
         if self.images >= MANY:
             return Settings(steps=8000, batch=256, crop=4, learning_rate=2e-3)
+        if self.task not in STUDIED:
+            return Settings(steps=8000, batch=128, crop=4, learning_rate=2e-3)
         return Settings(steps=2000, batch=128, crop=4, learning_rate=3e-3)
 
     def operator(self, image_size: tuple[int, int]) -> Operator:
@@ -181,6 +201,9 @@ class Spec(LocalSpec):
             return Mask.central(HIDDEN_SIDE, image_size)
         if self.task == "blur":
             return Blur.gaussian(BLUR_STD, image_size)
+        if self.task in ACCELERATIONS:
+            mri = MRI.cartesian(ACCELERATIONS[self.task], image_size)
+            return mri if self.physics == "aware" else mri.artefacts()
         return Identity()
 
     def pose(self, images: Tensor) -> Problem:
@@ -195,6 +218,7 @@ class Spec(LocalSpec):
             "patch_size": self.patch_size,
             # Aware inpainting: hidden pixels are exact zeros, and the formula makes use of it.
             "marks_zeros": (self.task, self.physics) == ("inpainting", "aware"),
+            "largest_sigma": LARGEST_SIGMA.get(self.task, 1.0),
             **(WIDE if self.images >= MANY else SIZES)[self.architecture],
         }
 
@@ -203,14 +227,14 @@ def local_catalogue() -> list[Spec]:
     """The local networks that the zoo is meant to hold, the most important ones first.
 
     Those of 10,000 images are for the claim at the paper's scale; those of 1,000 and fewer for the
-    study of small training sets.
+    study of small training sets; the last ones for the chapters on MRI and on sampling.
 
     Example:
         >>> len(local_catalogue()), len(set(local_catalogue()))
-        (89, 89)
+        (93, 93)
     """
     fashion, photos = "fashion-mnist", "photos-grey"
-    problems = [problem for problem in PREINVERSES if problem[1] != "pinv"]
+    problems = [pair for pair in PREINVERSES if pair[0] in STUDIED and pair[1] != "pinv"]
     every, first = tuple(ARCHITECTURES), ("patchmlp",)
     wide = [
         *_grid(fashion, problems, first),
@@ -233,7 +257,13 @@ def local_catalogue() -> list[Spec]:
         ),
         Spec(fashion, "blur", "pinv"),
     ]
-    return list(dict.fromkeys([*wide, *small]))
+    chapters = [
+        Spec(photos, "mri4", "agnostic", patch_size=3, images=300),
+        Spec(photos, "mri4", "aware", patch_size=3, images=300),
+        Spec(photos, "mri8", "aware", patch_size=5, images=300),
+        Spec(photos, "sampling", images=60),
+    ]
+    return list(dict.fromkeys([*wide, *small, *chapters]))
 
 
 def _grid(dataset: str, problems: list, architectures: tuple, images: int = MANY) -> list[Spec]:
