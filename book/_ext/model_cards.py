@@ -50,7 +50,7 @@ def by_problem(cards):
         spec = zoo.Spec(*problem)
         page = f"[{spec.dataset}](models/{spec.dataset}.md)"
         cells = [found.get(name, "-") for name in zoo.ARCHITECTURES]
-        physics = "" if spec.task == "denoising" else spec.physics
+        physics = spec.physics if spec.has_physics else ""
         lines.append(row(page, spec.task, physics, spec.patch_size, f"{spec.images:,}", *cells))
     return lines
 

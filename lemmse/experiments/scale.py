@@ -1,6 +1,7 @@
 r"""Networks trained on 10,000 images against LE-MMSE, with baselines, at random pixels.
 
-The claim of [LE] is about 10,000 images. Every network is compared with LE-MMSE of its own training
+The claim of [LE] is about 10,000 images. (The networks for MRI and for sampling are measured here,
+too.) Every network is compared with LE-MMSE of its own training
 images at `PIXELS` random pixels of `IMAGES` images of each split, and so are three estimators that
 are no network: what they reach shows what an agreement is worth.
 
@@ -33,7 +34,7 @@ from .record import Bar, Cell, silent
 
 NAME = "scale"
 TITLE = "networks of 10,000 images against LE-MMSE and three baselines, at random pixels"
-CHAPTERS = "13, 14"
+CHAPTERS = "13, 14, 17, 30"
 COST = "10 minutes a problem"
 OPTIONS = ("models", "folder")
 

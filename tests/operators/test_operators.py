@@ -294,6 +294,19 @@ def test_mri_cartesian_samples_columns():
     assert MRI.cartesian(1, (4, 8)).mask.value.all()
 
 
+@pytest.mark.parametrize(
+    "mri",
+    [
+        MRI.cartesian(4, (8, 8)),
+        MRI.cartesian(2, (7, 9), seed=1),
+        MRI(bernoulli(6, 7, seed=5), (6, 7)),
+    ],
+)
+def test_artefacts_are_what_a_scan_and_its_adjoint_do(mri):
+    x = torch.rand(2, 1, *mri.image_shape, dtype=torch.float64)
+    torch.testing.assert_close(mri.artefacts().A(x), mri.A_adjoint(mri.A(x)))
+
+
 @pytest.mark.parametrize("size", [(28, 28), (9, 9), (6, 7), (7, 4), (1, 1)])
 def test_tomography_is_the_radon_transform_of_scikit_image(size):
     angles = np.linspace(0, 180, 18, endpoint=False) + 0.3

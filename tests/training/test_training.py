@@ -1,5 +1,6 @@
 """Training: unbiased crops, learning what it should, resumption bit for bit."""
 
+import math
 from copy import deepcopy
 from pathlib import Path
 
@@ -81,13 +82,31 @@ def test_places_of_crops_are_uniform_and_the_loss_uses_them():
     torch.testing.assert_close(on_crops, by_hand)
 
 
-@given(st.integers(0, 2**31))
+@given(st.integers(0, 2**31), st.sampled_from([0.5, 1.0, 4.0]))
 @settings(max_examples=20, deadline=None)
-def test_noise_levels_lie_in_their_interval(seed):
-    sigma = sample_sigma(500, torch.Generator().manual_seed(seed))
+def test_noise_levels_lie_in_their_interval(seed, largest):
+    sigma = sample_sigma(500, torch.Generator().manual_seed(seed), largest)
     assert sigma.min() >= SIGMA_MIN
-    assert sigma.max() <= 1
-    assert 0.2 < (sigma < 0.1).float().mean() < 0.5
+    assert 0.9 * largest < sigma.max() <= largest
+    # A tenth of the uniform half, and the share of log(0.1 largest / 0.005) in the other one.
+    share = 0.05 + 0.5 * math.log(0.1 * largest / SIGMA_MIN) / math.log(largest / SIGMA_MIN)
+    assert abs((sigma < 0.1 * largest).float().mean() - share) < 0.11  # five standard deviations
+
+
+@pytest.mark.parametrize("largest", [0.5, 4.0])
+def test_a_network_is_trained_up_to_its_largest_noise_level(largest):
+    seen = []
+
+    class Watched(PatchMLP):
+        def valid(self, z, sigma):
+            seen.append(sigma.max().item())
+            return super().valid(z, sigma)
+
+    torch.manual_seed(0)
+    net = Watched(1, 3, width=4, depth=1, largest_sigma=largest)
+    recipe = Settings(steps=20, batch=8, records=1)
+    train(net, Problem.of(images()), recipe, progress=False)
+    assert 0.8 * largest < max(seen) <= largest
 
 
 # ---------------------------------------------------------------- the loop

@@ -70,6 +70,28 @@ def test_bad_names_are_explained(name, message):
         Spec.parse(name)
 
 
+def test_agnostic_and_aware_mri_see_the_same_image_and_other_noise():
+    x = torch.rand(2, 1, 16, 16)
+    quiet = torch.full((2,), 1e-6)
+    agnostic, aware = (Spec("photos-grey", "mri4", physics) for physics in ("agnostic", "aware"))
+    seen = agnostic.pose(x).measured(x, quiet, None)
+    # A^T A x is what the adjoint makes of the pseudo-inverse's image measured again.
+    mri = aware.operator((16, 16))
+    again = aware.pose(x).measured(x, quiet, None)
+    torch.testing.assert_close(seen, mri.A_adjoint(mri.A(again)), rtol=0, atol=1e-4)
+    assert agnostic.pose(x).preinverse.noise.spectrum.std() < 1e-6  # white
+    assert aware.pose(x).preinverse.noise.spectrum.std() > 0.1
+
+
+def test_networks_for_sampling_are_trained_at_larger_noise_levels():
+    spec = Spec.parse("photos-grey/sampling/patchmlp-p5-n60")
+    assert spec.name == "photos-grey/sampling/patchmlp-p5-n60"
+    network = spec.network(1)
+    assert network(torch.rand(1, 1, 8, 8), 4.0).shape == (1, 1, 8, 8)
+    with pytest.raises(ValueError, match=r"sigma: expected values in \(0, 4.0\], got 4.5"):
+        network(torch.rand(1, 1, 8, 8), 4.5)
+
+
 # ---------------------------------------------------------------- writing and reading
 
 
