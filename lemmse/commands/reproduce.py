@@ -18,6 +18,16 @@ from .processes import rank
 FOLDER = Path("_build/reproduce")
 """Where results lie that were computed again."""
 
+OPTIONS: dict[str, tuple[str, dict]] = {
+    "models": ("which models", {"nargs": "+", "metavar": "PATTERN"}),
+    "folder": ("where the models lie [the package's own]", {"type": Path}),
+    "images": ("how many", {"type": int}),
+    "on": ("the data sets of the test images", {"nargs": "+", "metavar": "DATASET"}),
+    "sigmas": ("the noise levels", {"type": float, "nargs": "+", "metavar": "SIGMA"}),
+    "seeds": ("which", {"type": int, "nargs": "+", "metavar": "SEED"}),
+}
+"""What the options that only some experiments have mean, and how they are read."""
+
 NEVER = {"date": "not yet", "device": "-"}
 """What the list says of an experiment that has no published results."""
 
@@ -41,12 +51,9 @@ def add(commands) -> None:
         action="store_true",
         help="compute what the published results lack and write those, and the cards of the models",
     )
-    add("--models", nargs="+", metavar="PATTERN", help="comparison, density: which models")
-    add("--folder", type=Path, help="comparison, density: where the models lie [the package's own]")
-    add("--images", type=int, help="comparison, density: how many")
-    add("--on", nargs="+", metavar="DATASET", help="density: the data sets of the test images")
-    add("--sigmas", type=float, nargs="+", metavar="SIGMA", help="density: the noise levels")
-    add("--seeds", type=int, nargs="+", metavar="SEED", help="data-efficiency: which")
+    for option, (meaning, form) in OPTIONS.items():
+        having = [name for name, module in EXPERIMENTS.items() if option in module.OPTIONS]
+        add(f"--{option}", help=f"{', '.join(having)}: {meaning}", **form)
     command.set_defaults(run=reproduce)
 
 
@@ -76,8 +83,7 @@ def chosen_options(name: str, args: argparse.Namespace) -> dict:
     Raises:
         ValueError: the experiment has no such option.
     """
-    every = dict.fromkeys(option for module in EXPERIMENTS.values() for option in module.OPTIONS)
-    given = {option: getattr(args, option) for option in every}
+    given = {option: getattr(args, option) for option in OPTIONS}
     given = {option: value for option, value in given.items() if value is not None}
     for option in given:
         if option not in EXPERIMENTS[name].OPTIONS:

@@ -109,6 +109,10 @@ def test_errors_are_one_line_and_come_first(tmp_path, capsys, nothing_computed, 
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_every_option_of_an_experiment_can_be_given():
+    assert {o for module in EXPERIMENTS.values() for o in module.OPTIONS} == set(OPTIONS)
+
+
 def test_two_processes_share_the_cells_and_both_have_all(tmp_path):
     out = tmp_path / "results.json"
     processes = [Process(small, out), Process(small, out)]
