@@ -7,6 +7,7 @@ import pytest
 from processes import Process
 
 from lemmse.__main__ import main
+from lemmse.commands.reproduce import OPTIONS
 from lemmse.experiments import EXPERIMENTS, changes, dip_step, record
 
 
