@@ -1,6 +1,7 @@
 """The answer to a reader: a short text that a notebook shows, true when the exercise is right."""
 
 import html
+import re
 from dataclasses import dataclass, field
 
 _SIGNS = {"right": "✓", "wrong": "✗", "unwritten": "…"}
@@ -42,7 +43,7 @@ class Result:
         """The answer as a card, white in the light and the dark theme."""
         color = _COLORS[self.status]
         details = "".join(
-            f'<div style="margin:.35rem 0 0;white-space:pre-wrap">{html.escape(detail)}</div>'
+            f'<div style="margin:.35rem 0 0;white-space:pre-wrap">{_marked_up(detail)}</div>'
             for detail in self.details
         )
         return (
@@ -51,6 +52,11 @@ class Result:
             f'overflow-wrap:anywhere"><b style="color:{color}">{_SIGNS[self.status]} '
             f"Exercise {html.escape(self.number)}:</b> {html.escape(self.heading)}{details}</div>"
         )
+
+
+def _marked_up(text: str) -> str:
+    """A message as HTML, with what it writes in backticks as code."""
+    return re.sub("`([^`\n]+)`", r"<code>\1</code>", html.escape(text))
 
 
 def _indent(text: str) -> str:

@@ -49,7 +49,6 @@ EDGES = {"15-density": 8, "16-data-and-size": 12}
 """Chapters that need their hundreds of images: executed with small ones, pixels a side."""
 
 TOO_SMALL = {
-    "04-mmse": ["settings = [(s, t) for s in (1, 8, 32, 64)"],  # tunes on images 50 to 100
     "05-equivariance": ["equal = np.exp("],  # compares sizes up to 1,000
     "12-training": ["losses, reached = history"],  # the loss after 200 steps
     # Learns from images 60 and on, and the tables of what that gives.
@@ -66,13 +65,9 @@ TOO_SMALL = {
 """Cells that need more images or steps, by a text in them: they fail on the CPU as well."""
 
 COSTLY = {
-    "07-le-mmse": ['colour = datasets.load("photos", n=15)'],
-    "09-preinverses": [
-        "x = test_images[9:10]\ny = measured(mask, x, 0.05)",
-        "scan = Tomography(",
-        'plots.glue("pre-tomo-z"',  # of the cell before
-    ],
-    "10-reading": ["def sample(x, count, patch_size=P)", "many_images = datasets.load("],
+    "07-le-mmse": ["package = LEMMSE(few, patch_size=7)"],
+    "09-preinverses": ["x = test_images[9:10]\ny = measured(mask, x, 0.05)"],
+    "10-reading": ["def sample(x, count, patch_size=P)"],
     "11-receptive-field": [
         "narrow = {",
         "class Position(nn.Module)",

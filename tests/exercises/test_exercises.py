@@ -313,6 +313,14 @@ def test_html_is_escaped_and_has_a_sign():
     assert "✗" in html
 
 
+def test_backticks_become_code_in_html():
+    unwritten = check("99.1", lambda y, images, sigma: ...)
+    assert "`...`" in str(unwritten)
+    html = unwritten._repr_html_()
+    assert "<code>...</code>" in html
+    assert "`" not in html
+
+
 # Registration
 
 
