@@ -119,16 +119,23 @@ def test_use_style_needs_no_installed_font():
 def test_psnr_stands_under_each_image():
     truth = torch.full((2, 1, 6, 6), 0.5)
     figure = plots.show_images({"truth": truth, "off": truth + 0.1}, psnr_to=truth)
-    assert texts(figure).count("reference") == 2
+    assert texts(figure).count("exact") == 2
     assert texts(figure).count("20.0 dB") == 2
     assert [ax.get_title() for ax in figure.axes[:2]] == ["truth", "off"]
+
+
+@pytest.mark.parametrize(("off", "label"), [(3e-8, "exact"), (1e-5, "100.0 dB")])
+def test_what_differs_by_rounding_only_is_exact(off, label):
+    truth = torch.full((1, 6, 6), 0.5, dtype=torch.float64)
+    figure = plots.show_images([truth + off], psnr_to=[truth])
+    assert [ax.get_xlabel() for ax in figure.axes] == [label]
 
 
 def test_a_mapping_compares_row_by_row():
     truth = torch.stack([torch.zeros(1, 4, 4), torch.ones(1, 4, 4)])
     figure = plots.show_images({"a": truth, "b": truth.flip(0)}, psnr_to=truth)
     under = [ax.get_xlabel() for ax in figure.axes]
-    assert under == ["reference", "0.0 dB", "reference", "0.0 dB"]
+    assert under == ["exact", "0.0 dB", "exact", "0.0 dB"]
 
 
 @pytest.mark.parametrize(
