@@ -286,6 +286,68 @@ def gauss_newton(
     return x
 
 
+def relinearised(
+    y: Tensor,
+    modes: tuple[Tensor, Tensor, Tensor],
+    power: Tensor,
+    grey: float,
+    sigma: float,
+    beta: float,
+    steps: int = NEWTON,
+    inner: int = 10,
+) -> list[Tensor]:
+    """The estimates of `gauss_newton` after each step, for many large scans at once.
+
+    In the modes of the line sums the system of a step is nearly diagonal. Conjugate gradients with
+    its diagonal as preconditioner solve it for all scans together, nearly.
+
+    Args:
+        y: scans, (B, m), float64.
+        modes: U (m, r), s (r,) and V (n, r) with A = U diag(s) V^T.
+        power: mean square of images along the columns of V, (r,): the prior is
+            N(0, V diag(power) V^T).
+        grey: the value of all pixels of the image at which the first step linearises.
+        sigma: of the noise.
+        beta: of the detector.
+        steps: how many.
+        inner: iterations of conjugate gradients in each.
+
+    Returns:
+        Pixels after each step, each (B, n).
+
+    Example:
+        >>> A, x = scanner().matrix.value, photographs("test", 3).double().flatten(1)
+        >>> U, s, vh = torch.linalg.svd(A, full_matrices=False)
+        >>> power = (x @ vh.T).square().mean(0)
+        >>> y = saturated(x @ A.T, BETA)
+        >>> found = relinearised(y, (U, s, vh.T), power, 0.4, SIGMA, BETA, 2)
+        >>> len(found), found[1].shape
+        (2, torch.Size([3, 144]))
+    """
+    U, s, V = modes
+    deviation = power.sqrt()
+    W = U * (s * deviation) / sigma
+    # The unknowns d are coefficients of the modes over their deviation, with the prior N(0, I).
+    d = (torch.full((len(V),), grey).to(V) @ V / deviation).expand(len(y), -1)
+    estimates = []
+    for _ in range(steps):
+        a = sigma * d @ W.T
+        t = slope(a, beta)
+        data = (y - saturated(a, beta)) / sigma + t * (d @ W.T)
+        diagonal = 1 + t.square().mean(1, keepdim=True) * W.square().sum(0)
+        r = (t * data) @ W - d - (t.square() * (d @ W.T)) @ W
+        q = z = r / diagonal
+        for _ in range(inner):
+            image = q + (t.square() * (q @ W.T)) @ W
+            rz = (r * z).sum(1, keepdim=True)
+            length = rz / (q * image).sum(1, keepdim=True)
+            d, r = d + length * q, r - length * image
+            z = r / diagonal
+            q = z + (r * z).sum(1, keepdim=True) / rz * q
+        estimates.append(d * deviation @ V.T)
+    return estimates
+
+
 def affine(y: Tensor, images: Tensor, sigma: float) -> Tensor:
     """The affine estimate of least mean squared error on these images and noise, (B, n) in float64.
 

@@ -110,6 +110,19 @@ def test_gauss_newton_of_a_linear_detector_is_the_best_diagonal():
     assert_close(saturation.gauss_newton(y, A, C, 0.4, SIGMA, 0.0, 1), expected)
 
 
+def test_relinearising_all_scans_together_is_gauss_newton():
+    images, shown = drawn(100, 0)
+    x, A = shown["test"][0].double().flatten(1)[:4], scanner().matrix.value
+    y = saturated(x @ A.T, BETA)
+    U, s, vh = torch.linalg.svd(A, full_matrices=False)
+    power = (images.flatten(1).double() @ vh.T).square().mean(0)
+    C = vh.T * power @ vh
+    found = saturation.relinearised(y, (U, s, vh.T), power, 0.4, SIGMA, BETA, 3, inner=60)
+    for steps, estimate in enumerate(found, 1):
+        expected = saturation.gauss_newton(y, A, C, 0.4, SIGMA, BETA, steps)
+        assert_close(estimate, expected, atol=1e-6, rtol=0)
+
+
 def test_the_affine_estimate_is_the_regression_on_many_scans():
     images, _ = drawn(4, 0)
     generator = torch.Generator().manual_seed(0)
