@@ -110,7 +110,8 @@ def test_no_other_physics_for_denoising_and_the_exact_inverse():
 
 
 def test_small_models_belong_to_the_other_comparison():
-    assert all(Spec.parse(name).images >= zoo.MANY for name in scale.chosen(None, None))
+    chosen = [Spec.parse(name) for name in scale.chosen(None, None)]
+    assert all(spec.images >= zoo.MANY or spec.task not in zoo.STUDIED for spec in chosen)
     assert set(scale.chosen(None, None)) | set(comparison.few(None)) == set(zoo.names(None, Spec))
 
 
