@@ -14,6 +14,7 @@ from bs4 import BeautifulSoup
 from address import repository_url
 from build_book import book_config, gather, jupyter_book
 from contents import all_pages, read_toc
+from lemmse.exercises import EXERCISES
 from sync_notebooks import NOTEBOOK_METADATA, ROOT, notebook_paths
 
 pytestmark = pytest.mark.book
@@ -143,6 +144,20 @@ def test_no_error_and_no_warning_in_the_outputs(page):
         text = text.replace(warning, "")
     assert str(ROOT) not in text
     assert f"{tempfile.gettempdir()}/" not in text
+
+
+def test_every_solution_of_the_book_is_accepted():
+    # They often take another way than the reference of the checker.
+    answers = [
+        re.match(r"([✓✗…]) Exercise (\d+\.\d+):", tag.parent.get_text())
+        for page in PAGES
+        for tag in soup(page).find_all("b")
+    ]
+    found = {}
+    for answer in filter(None, answers):
+        found.setdefault(answer[2], set()).add(answer[1])
+    assert found.keys() == EXERCISES.keys()
+    assert all(signs == {"…", "✓"} for signs in found.values()), found
 
 
 @every_page

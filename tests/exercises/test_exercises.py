@@ -615,6 +615,7 @@ FORMS = {
     "with a gradient": lambda x: x * torch.ones((), requires_grad=True) if is_float(x) else x,
     "not contiguous": lambda x: x.mT.contiguous().mT if x.ndim > 1 else x,
     "float64": lambda x: x.double() if is_float(x) else x,
+    "a number": lambda x: x if x.ndim else x.item(),
 }
 
 
