@@ -27,8 +27,7 @@ SETUP_METADATA = {
     "tags": ["setup", "hide-input"],
 }
 SETUP_CELL = """\
-# The same in every chapter: find lemmse{or_install};
-# then fix seed, device and figure style.
+# In every chapter: find lemmse{or_install}; fix seed and style.
 try:
     import lemmse
 except ModuleNotFoundError{as_error}:
