@@ -49,7 +49,6 @@ EDGES = {"15-density": 8, "16-data-and-size": 12}
 """Chapters that need their hundreds of images: executed with small ones, pixels a side."""
 
 TOO_SMALL = {
-    "05-equivariance": ["equal = np.exp("],  # compares sizes up to 1,000
     "12-training": ["losses, reached = history"],  # the loss after 200 steps
     # Learns from images 60 and on, and the tables of what that gives.
     "17-mri": [
