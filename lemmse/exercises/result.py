@@ -56,7 +56,8 @@ class Result:
 
 def _marked_up(text: str) -> str:
     """A message as HTML, with what it writes in backticks as code."""
-    return re.sub("`([^`\n]+)`", r"<code>\1</code>", html.escape(text))
+    plain = 'style="color:inherit;background:none"'  # the dark theme's colours are for dark cards
+    return re.sub("`([^`\n]+)`", rf"<code {plain}>\1</code>", html.escape(text))
 
 
 def _indent(text: str) -> str:

@@ -157,7 +157,8 @@ def test_every_solution_of_the_book_is_accepted():
     for answer in filter(None, answers):
         found.setdefault(answer[2], set()).add(answer[1])
     assert found.keys() == EXERCISES.keys()
-    assert all(signs == {"…", "✓"} for signs in found.values()), found
+    # What is to be written, or mended, does not pass.
+    assert all(len(signs) == 2 and "✓" in signs for signs in found.values()), found
 
 
 @every_page

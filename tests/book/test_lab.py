@@ -22,25 +22,21 @@ from write_files import write_unchanged
 
 pytestmark = [pytest.mark.book, pytest.mark.skipif(programs() is None, reason=MISSING)]
 
-SLIDERS = "1-inverse-problems/02-regularisation.ipynb"
+SLIDERS = "1-inverse-problems/01-forward-operators.ipynb"
 PIXELS = "2-theory/10-reading.ipynb"
 SECONDS = 480
 ANSWER = """\
-def smooth_estimate(y, b, strength):
-    height, width = y.shape
-    rows = torch.sin(torch.pi * torch.arange(height).double() / height) ** 2
-    columns = torch.sin(torch.pi * torch.arange(width).double() / width) ** 2
-    penalty = 4 * (rows[:, None] + columns)
-    gain = b.conj() / (b.abs() ** 2 + strength * penalty)
-    return torch.fft.ifft2(gain * torch.fft.fft2(y)).real
+def blur_adjoint(y, h):
+    b = torch.fft.fft2(h)
+    return torch.fft.ifft2(b.conj() * torch.fft.fft2(y)).real
 
 
-exercises.check("2.1", smooth_estimate)"""
+exercises.check("1.1", blur_adjoint)"""
 # In the page: the notebook that is open, and the cell that checks an exercise.
 NOTEBOOK = "const panel = jupyterapp.shell.currentWidget, notebook = panel.content;"
 CELL = (
     NOTEBOOK + "const cell = notebook.widgets.find(w => w.model.type === 'code' && "
-    'w.model.sharedModel.getSource().includes(`exercises.check("2.1"`));'
+    'w.model.sharedModel.getSource().includes(`exercises.check("1.1"`));'
 )
 
 
@@ -151,7 +147,7 @@ def test_run_all_then_every_slider_then_an_exercise_wrong_and_right(lab):
     with opened(lab, SLIDERS) as driver:
         assert not [o for o in outputs(saved(driver, lab, SLIDERS)) if o.output_type == "error"]
         text = driver.execute_script("return document.body.textContent")
-        assert "Exercise 2.1" in text
+        assert "Exercise 1.1" in text
         assert "{glue" not in text
         assert "{numref" not in text
         move_every_slider(driver)
@@ -183,7 +179,7 @@ def picture(driver):
 def answer_the_exercise(driver):
     for source, sign in [
         (None, "…"),
-        (ANSWER.replace("4 * (rows", "2 * (rows"), "✗"),
+        (ANSWER.replace("b.conj()", "b"), "✗"),
         (ANSWER, "✓"),
     ]:
         if source:
@@ -194,7 +190,7 @@ def answer_the_exercise(driver):
             )
             run(driver, "notebook:run-cell")
         shown = driver.execute_script(CELL + "return cell.outputArea.node.textContent")
-        assert f"{sign} Exercise 2.1" in shown
+        assert f"{sign} Exercise 1.1" in shown
 
 
 def test_a_click_on_a_pixel_is_answered_by_the_kernel(lab):
