@@ -1,9 +1,9 @@
 r"""Networks trained on 10,000 images against LE-MMSE, with baselines, at random pixels.
 
-The claim of [LE] is about 10,000 images. (The networks for MRI and for sampling are measured here,
-too.) Every network is compared with LE-MMSE of its own training
-images at `PIXELS` random pixels of `IMAGES` images of each split, and so are three estimators that
-are no network: what they reach shows what an agreement is worth.
+The claim of [LE] is about 10,000 images. The networks for MRI and for sampling are measured here,
+too. Every network is compared with LE-MMSE of its own training images at `PIXELS` random pixels of
+`IMAGES` images of each split, and so are three estimators that are no network: what they reach
+shows what an agreement is worth.
 
 - ``affine``: the affine guess of a pixel from itself (`estimators.LinearFilter`, P = 1).
 - ``linear``: the best affine function of the P x P patch.
